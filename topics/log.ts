@@ -1,0 +1,119 @@
+/**
+ * The log: the only truth. A port with two implementations (SQLite file, Kafka) that pass one contract test.
+ *
+ * Offsets grow within a partition and may have gaps. Events with one key stay in one partition, in order.
+ */
+
+export interface TopicSettings {
+  readonly name: string
+  readonly partitions: number
+  /** Larger values are refused by `append` with `OversizedEvent`. */
+  readonly maxValueBytes: number
+  readonly retention?: { readonly milliseconds?: number; readonly bytes?: number }
+}
+
+export interface NewEvent {
+  /** Chooses the partition; null spreads. */
+  readonly key: string | null
+  readonly value: Uint8Array
+  readonly headers?: Readonly<Record<string, string>>
+  /** Milliseconds since 1970 UTC, the producer's time; default: now. */
+  readonly timestamp?: number
+  /**
+   * When given, the log appends the event only if this topic has never held one with the same `onceId`. Exact in the
+   * embedded log; Kafka ignores it, and readers must be idempotent anyway.
+   */
+  readonly onceId?: string
+}
+
+export interface Appended {
+  readonly partition: number
+  readonly offset: number
+  /** True when `onceId` was known already: nothing was appended, and the position is that of the first. */
+  readonly duplicate: boolean
+}
+
+export interface LogEvent {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly key: string | null
+  readonly value: Uint8Array
+  readonly headers: Readonly<Record<string, string>>
+  readonly timestamp: number
+}
+
+/** Events of one or several partitions, in order within each. */
+export interface Batch {
+  readonly events: readonly LogEvent[]
+  /** Makes the group start after these events next time. Never moves a position back. */
+  commit(): Promise<void>
+}
+
+export interface ReadOptions {
+  readonly group: string
+  readonly signal: AbortSignal
+  /**
+   * Where to begin, asked once per partition before it is read: the offset of the first event wanted, or undefined for
+   * the group's committed offset (and the beginning when there is none). An offset given here wins over the group's.
+   */
+  readonly from?: (partition: number) => number | undefined | Promise<number | undefined>
+  /** At most so many events (default 1000) and, when they are more than one, so many value bytes (default 8 MB) a batch. */
+  readonly maxEvents?: number
+  readonly maxBytes?: number
+}
+
+export interface FollowOptions {
+  readonly signal: AbortSignal
+  /** First offset wanted by partition; default the beginning. */
+  readonly from?: ReadonlyMap<number, number>
+}
+
+export interface Watermark {
+  readonly partition: number
+  /** Offset of the oldest event kept: what lies below has been removed by retention. */
+  readonly low: number
+  /** Offset that the next event will get at the earliest; `low === high` when empty. */
+  readonly high: number
+}
+
+export interface Log {
+  /** Makes the topic if it is not there; the partition count of an existing topic never changes. */
+  createTopic(settings: TopicSettings): Promise<void>
+  topics(): Promise<readonly string[]>
+  /** Resolves when all events are durable (on disk, past a power cut), all or none of them. */
+  append(topic: string, events: readonly NewEvent[]): Promise<readonly Appended[]>
+  /** Consumes as a member of a group. Ends promptly and without error when the signal aborts. */
+  read(topic: string, options: ReadOptions): AsyncIterable<Batch>
+  /** Reads without a group and without commits. Ends promptly when the signal aborts. */
+  follow(topic: string, options: FollowOptions): AsyncIterable<readonly LogEvent[]>
+  /** One event, or null when it is not there (any more). */
+  get(topic: string, partition: number, offset: number): Promise<LogEvent | null>
+  watermarks(topic: string): Promise<readonly Watermark[]>
+  /** Committed offset (next to be read) by partition; partitions without one are absent. */
+  committed(topic: string, group: string): Promise<ReadonlyMap<number, number>>
+  /** Events between the group's position (`from` or else committed) and the head, and the timestamp of the oldest. */
+  lag(topic: string, positions: ReadonlyMap<number, number>): Promise<{ events: number; oldest: number | null }>
+  /** Afterwards every verb throws `LogClosed`. */
+  close(): Promise<void>
+}
+
+export class LogClosed extends Error {
+  constructor() {
+    super('The log is closed.')
+  }
+}
+export class UnknownTopic extends Error {
+  constructor(topic: string) {
+    super(`There is no topic ${topic}; create it first.`)
+  }
+}
+export class OversizedEvent extends Error {
+  constructor(topic: string, bytes: number, limit: number) {
+    super(`An event of ${bytes} bytes is larger than topic ${topic} takes (${limit} bytes).`)
+  }
+}
+/** The disk is full or the quota reached: nothing of the call was kept, and it may be tried again. */
+export class LogFull extends Error {}
+/** The disk answered with an error, so what is durable is not known: the process must stop and recover. */
+export class LogBroken extends Error {}
