@@ -1,0 +1,108 @@
+import { roleNames } from '../config.ts'
+import { type Command, exitCode, UsageError } from './command.ts'
+import { importPaths, sentence, through } from './import.ts'
+
+export const up: Command = {
+  name: 'up',
+  usage: 'up [PATH…] [--roles ingest,process,project,api] [--data DIR] [--listen HOST:PORT]',
+  about: 'Runs mailtrail: takes mail, reads it, answers over HTTP. PATHs are imported first. Ctrl-C stops it in order.',
+  options: {
+    roles: {
+      type: 'string',
+      value: 'LIST',
+      about: `some of ${roleNames.join(',')} (default: all; a subset needs Kafka, ClickHouse and Postgres)`,
+    },
+    listen: { type: 'string', value: 'HOST:PORT', about: 'address of the HTTP interface (default 127.0.0.1:7489)' },
+  },
+  example: 'mailtrail up samples --data ./data',
+
+  async run(args, context) {
+    const overrides: Record<string, string> = {}
+    for (const [option, name] of [
+      ['data', 'MAILTRAIL_DATA'],
+      ['listen', 'MAILTRAIL_LISTEN'],
+      ['roles', 'MAILTRAIL_ROLES'],
+    ] as const) {
+      const value = args.text(option)
+      if (value !== undefined) overrides[name] = value
+    }
+    const config = context.config(overrides)
+    if (config.MAILTRAIL_ROLES.length < roleNames.length) {
+      throw new UsageError(
+        'With embedded parts all roles run in one process; leave --roles out. Splitting them needs Kafka, ClickHouse and Postgres, which this version cannot use yet.',
+      )
+    }
+    const { host } = config.MAILTRAIL_LISTEN
+    if (config.MAILTRAIL_API_KEYS.length === 0 && !isLoopback(host)) {
+      throw new UsageError(
+        `Refusing to listen on ${host} without keys: anyone could read and write. Set MAILTRAIL_API_KEYS, or listen on 127.0.0.1.`,
+      )
+    }
+    const mailtrail = await context.open(config)
+    try {
+      context.stdout.write(`mailtrail is up: ${mailtrail.url}\n${mailtrail.description}\n`)
+      const stopped = new Promise<void>((resolve) => {
+        if (context.signal.aborted) resolve()
+        context.signal.addEventListener('abort', () => resolve(), { once: true })
+      })
+      let failed = false
+      if (args.positionals.length > 0) {
+        const imported = importPaths(args.positionals, through(mailtrail), true, config, context)
+        const outcome = await Promise.race([imported, mailtrail.broken])
+        context.stdout.write(`${sentence(outcome.summary)}\n`)
+        failed = outcome.failed
+      }
+      context.stdout.write(await whatToTry(mailtrail.url!))
+      await Promise.race([stopped, mailtrail.broken])
+      context.stdout.write('Stopping: finishing what is under way …\n')
+      return failed ? exitCode.failed : exitCode.fine
+    } finally {
+      await mailtrail.close()
+    }
+  },
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}
+
+interface DomainItem {
+  readonly domain: string
+  readonly first_day: string
+  readonly last_day: string
+  readonly messages: number
+  readonly passed: number
+}
+
+/** Three calls to try, about the domain with most messages, with the range of days that it has. */
+async function whatToTry(url: string): Promise<string> {
+  const everything = 'from=1970-01-02&to=2100-12-31'
+  const response = await fetch(`${url}/api/v1/domains?${everything}&limit=1`)
+  const { items } = response.ok ? ((await response.json()) as { items: DomainItem[] }) : { items: [] }
+  const [domain] = items
+  if (domain === undefined) {
+    return [
+      '',
+      'Nothing is in it yet. Bring mail:',
+      `  curl --data-binary @report.eml -H 'Content-Type: message/rfc822' ${url}/api/v1/mail`,
+      '  npx mailtrail import PATH…',
+      `and look: ${url}/docs   (Ctrl-C stops)`,
+      '',
+    ].join('\n')
+  }
+  const range = `from=${domain.first_day}&to=${domain.last_day}`
+  const name = encodeURIComponent(domain.domain)
+  const share = domain.messages === 0 ? '' : `, ${Math.round((100 * domain.passed) / domain.messages)} % passed DMARC`
+  return [
+    '',
+    'Try:',
+    `  curl '${url}/api/v1/domains?${range}'`,
+    `      every domain, biggest first: ${domain.domain} with ${domain.messages} messages${share}`,
+    `  curl '${url}/api/v1/domains/${name}/summary?${range}&interval=week'`,
+    `      how ${domain.domain} did week by week: passed, failed, quarantined, rejected, TLS`,
+    `  curl '${url}/api/v1/domains/${name}/sources?by=ip&${range}'`,
+    '      who sends in its name, most messages first',
+    `All that can be asked: ${url}/docs   (Ctrl-C stops)`,
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,212 @@
+/**
+ * The settings: one table over the environment, read once, frozen. The only reader of `process.env`. The README's table
+ * of settings is made from it.
+ */
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+
+export class ConfigError extends Error {}
+
+interface Setting<T> {
+  /** Shown in the README and by `mailtrail up --help`. */
+  readonly about: string
+  readonly fallback: string
+  readonly read: (text: string) => T
+  /** May also come from NAME_FILE. */
+  readonly secret?: boolean
+}
+const setting = <T>(about: string, fallback: string, read: (text: string) => T, secret = false): Setting<T> => ({
+  about,
+  fallback,
+  read,
+  secret,
+})
+
+const text = (value: string) => value
+const textOrNull = (value: string) => (value === '' ? null : value)
+
+function wholeNumber(value: string): number {
+  if (!/^\d{1,15}$/.test(value)) throw new ConfigError('must be a whole number')
+  return Number(value)
+}
+
+/** Milliseconds of `forever` (null) or a number with d, h or m. */
+function duration(value: string): number | null {
+  if (value === 'forever') return null
+  const match = /^(\d{1,6})(d|h|m)$/.exec(value)
+  if (match === null) throw new ConfigError('must be "forever" or a time such as 730d, 12h or 30m')
+  return Number(match[1]) * { d: 86_400_000, h: 3_600_000, m: 60_000 }[match[2] as 'd' | 'h' | 'm']
+}
+
+export interface ListenAddress {
+  readonly host: string
+  readonly port: number
+}
+
+/** `HOST:PORT`, `[IPv6]:PORT` or `:PORT`. */
+export function listenAddress(value: string): ListenAddress {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]*)):(\d{1,5})$/.exec(value)
+  const port = Number(match?.[3])
+  if (match === null || port > 65535) throw new ConfigError('must be HOST:PORT, such as 127.0.0.1:7489')
+  return { host: match[1] ?? (match[2] === '' ? '0.0.0.0' : match[2]!), port }
+}
+
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
+function logLevel(value: string): (typeof levels)[number] {
+  const level = levels.find((known) => known === value)
+  if (level === undefined) throw new ConfigError(`must be one of ${levels.join(', ')}`)
+  return level
+}
+
+export const roleNames = ['ingest', 'process', 'project', 'api'] as const
+export type Role = (typeof roleNames)[number]
+
+export function roleList(value: string): readonly Role[] {
+  const roles = value.split(',').map((name) => {
+    const role = roleNames.find((known) => known === name.trim())
+    if (role === undefined) throw new ConfigError(`"${name.trim()}" is no role; roles are ${roleNames.join(', ')}`)
+    return role
+  })
+  return [...new Set(roles)]
+}
+
+export const scopes = ['ingest', 'read', 'admin'] as const
+export type Scope = (typeof scopes)[number]
+export interface ApiKey {
+  readonly name: string
+  /** Lower-case hex SHA-256 of the key. */
+  readonly sha256: string
+  readonly scopes: readonly Scope[]
+}
+
+/** `name:sha256-of-key:scopes` entries by white space or comma-less lines; scopes joined by `+` or `,`. */
+function apiKeys(value: string): readonly ApiKey[] {
+  return value
+    .split(/[\s;]+/)
+    .filter((entry) => entry !== '')
+    .map((entry) => {
+      const [name = '', sha256 = '', list = ''] = entry.split(':')
+      const wanted = list.split(/[+,]/)
+      if (
+        name === '' ||
+        !/^[0-9a-fA-F]{64}$/.test(sha256) ||
+        !wanted.every((one) => scopes.some((scope) => scope === one))
+      ) {
+        throw new ConfigError(
+          `has an entry that is not NAME:SHA256-OF-KEY:SCOPES (64 hex digits; scopes of ${scopes.join(', ')}, joined by +)`,
+        )
+      }
+      return { name, sha256: sha256.toLowerCase(), scopes: wanted as Scope[] }
+    })
+}
+
+function blobStore(value: string): string | null {
+  if (value === '') return null
+  if (!value.startsWith('file:')) throw new ConfigError('must be file:PATH; other blob stores are not built in yet')
+  return resolve(value.slice('file:'.length))
+}
+
+export const settings = {
+  MAILTRAIL_DATA: setting('Folder for everything that is kept', './data', (value) => resolve(value)),
+  MAILTRAIL_LISTEN: setting('Address of the HTTP interface', '127.0.0.1:7489', listenAddress),
+  MAILTRAIL_ROLES: setting(
+    'What this process does: ingest, process, project, api',
+    'ingest,process,project,api',
+    roleList,
+  ),
+  MAILTRAIL_TOPIC_PREFIX: setting('In front of every topic and group name', '', text),
+  MAILTRAIL_MAX_MAIL_BYTES: setting('Largest mail that is taken', '52428800', wholeNumber),
+  MAILTRAIL_MAX_INFLATED_BYTES: setting('Largest report, unpacked', '1073741824', wholeNumber),
+  MAILTRAIL_RETENTION_INGEST: setting('How long raw mail is kept: forever, or days such as 730d', 'forever', duration),
+  MAILTRAIL_RETENTION_PRIVATE: setting(
+    'How long mail fields and failure reports are kept in the log',
+    'forever',
+    duration,
+  ),
+  MAILTRAIL_BLOBS: setting('Where mails above 256 KB lie: file:PATH; default: blobs in the data folder', '', blobStore),
+  MAILTRAIL_TMP: setting('Folder for temporary files; default: tmp in the data folder', '', (value) =>
+    value === '' ? null : resolve(value),
+  ),
+  MAILTRAIL_WORKERS: setting('Threads that read mail; 0 = one a core', '0', wholeNumber),
+  MAILTRAIL_API_KEYS: setting('Keys as NAME:SHA256-OF-KEY:SCOPES, by white space; none = open', '', apiKeys, true),
+  MAILTRAIL_API_KEY: setting('The key that this command sends to a server', '', textOrNull, true),
+  LOG_LEVEL: setting('trace, debug, info, warn, error or silent', 'info', logLevel),
+} as const
+
+export type Config = { readonly [K in keyof typeof settings]: ReturnType<(typeof settings)[K]['read']> }
+
+/** Names that the design knows but this version has no part for: an error that says so beats being ignored. */
+const later: Readonly<Record<string, string>> = {
+  KAFKA_BROKERS: 'Kafka',
+  CLICKHOUSE_URL: 'A ClickHouse server',
+  DATABASE_URL: 'Postgres',
+  MAILTRAIL_RULES: 'Rules',
+  MAILTRAIL_RESOLVERS: 'Enrichment by DNS',
+}
+
+/**
+ * Reads and checks the settings. Throws `ConfigError`, one sentence that names the setting and what it must be. Unknown
+ * MAILTRAIL_* names are errors: a misspelt setting must not be ignored in silence.
+ */
+export function readConfig(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+  overrides: Partial<Record<keyof typeof settings, string>> = {},
+): Config {
+  const known = new Set<string>(Object.keys(settings))
+  for (const name of Object.keys(environment)) {
+    const base = name.replace(/_FILE$/, '')
+    if (name in later && environment[name] !== '' && !(name === 'MAILTRAIL_RESOLVERS' && environment[name] === 'off')) {
+      throw new ConfigError(
+        `${name} is set, but ${later[name]} is not part of this version. Unset it to run on the embedded parts.`,
+      )
+    }
+    if (name in later) continue
+    if (name.startsWith('MAILTRAIL_') && !known.has(name) && !(known.has(base) && isSecret(base))) {
+      throw new ConfigError(`${name} is no setting of mailtrail. Did you mean ${nearest(name, [...known])}?`)
+    }
+  }
+  const values = Object.entries(settings).map(([name, { fallback, read, secret }]) => {
+    const override = overrides[name as keyof typeof settings]
+    const given = override ?? environment[name] ?? (secret ? fromFile(environment, name) : undefined)
+    const value = given === undefined || given === '' ? fallback : given
+    try {
+      return [name, read(value)]
+    } catch (error) {
+      if (error instanceof ConfigError) throw new ConfigError(`${name} ${error.message}.`)
+      throw error
+    }
+  })
+  return Object.freeze(Object.fromEntries(values)) as Config
+}
+
+function isSecret(name: string): boolean {
+  return (settings as Record<string, Setting<unknown>>)[name]?.secret === true
+}
+
+function fromFile(environment: Readonly<Record<string, string | undefined>>, name: string): string | undefined {
+  const path = environment[`${name}_FILE`]
+  if (path === undefined || path === '') return undefined
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    throw new ConfigError(
+      `${name}_FILE names ${path}, which cannot be read (${(error as NodeJS.ErrnoException).code}).`,
+    )
+  }
+}
+
+/** The known name with the smallest edit distance. */
+export function nearest(name: string, known: readonly string[]): string {
+  const distance = (a: string, b: string): number => {
+    let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+    for (let i = 1; i <= a.length; i++) {
+      const next = [i]
+      for (let j = 1; j <= b.length; j++) {
+        next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+      }
+      row = next
+    }
+    return row[b.length]!
+  }
+  return known.reduce((best, candidate) => (distance(name, candidate) < distance(name, best) ? candidate : best))
+}

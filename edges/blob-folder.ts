@@ -1,0 +1,70 @@
+/**
+ * Blobs in a folder, by content: `ab/abcdef….` A file is complete or not there: it is written beside its place, synced,
+ * renamed, and the folder is synced before `put` resolves, so that no event can name bytes that a power cut takes away.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Blobs } from '../topics/blobs.ts'
+
+/** Where a blob lies in its folder. Throws when the hash is not 64 lower-case hex digits (no path may be smuggled in). */
+export function blobPath(folder: string, sha256: string): string {
+  if (!/^[0-9a-f]{64}$/.test(sha256)) throw new Error('A blob is named by 64 lower-case hex digits.')
+  return join(folder, sha256.slice(0, 2), sha256)
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function hasFile(path: string, size: number): Promise<boolean> {
+  try {
+    return (await stat(path)).size === size
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
+
+export function openBlobFolder(folder: string): Blobs {
+  return {
+    async put(bytes) {
+      const sha256 = createHash('sha256').update(bytes).digest('hex')
+      const path = blobPath(folder, sha256)
+      const reference = { sha256, size: bytes.length }
+      if (await hasFile(path, bytes.length)) return reference
+      if ((await mkdir(dirname(path), { recursive: true })) !== undefined) await syncFolder(folder)
+      const beside = `${path}.${randomUUID()}.tmp`
+      try {
+        const file = await open(beside, 'wx')
+        try {
+          await file.writeFile(bytes)
+          await file.sync()
+        } finally {
+          await file.close()
+        }
+        await rename(beside, path)
+      } catch (error) {
+        await rm(beside, { force: true })
+        throw error
+      }
+      await syncFolder(dirname(path))
+      return reference
+    },
+
+    async get(sha256) {
+      try {
+        const bytes = await readFile(blobPath(folder, sha256))
+        return createHash('sha256').update(bytes).digest('hex') === sha256 ? bytes : null
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+        throw error
+      }
+    },
+  }
+}

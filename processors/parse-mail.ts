@@ -1,0 +1,157 @@
+/** Reads mails: raw bytes → reports, the mail's own fields, and rejects with a reason. */
+import { closeSync, existsSync, openSync, readSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { INGEST, ingestHeader, mailId, parseBlobReference, receivedAt } from '../topics/ingest.ts'
+import type { LogEvent } from '../topics/log.ts'
+import { PRIVATE } from '../topics/private.ts'
+import { REJECTS } from '../topics/rejects.ts'
+import { REPORTS } from '../topics/reports.ts'
+import type { RejectCode } from './formats/codes.ts'
+import { type Delivery, type EventWriter, MailEvents } from './mail-events.ts'
+import { type ParsePool, WorkerLost } from './parse-pool.ts'
+import type { ParseResult, ParseTask } from './parse-worker.ts'
+import type { Processor, Produced, ProducedEvent } from './processor.ts'
+
+export interface ParseMailOptions {
+  readonly pool: ParsePool
+  readonly writer: EventWriter
+  readonly spoolFolder: string
+  /** Where a blob lies; the worker opens it itself. Null when claim checks cannot be resolved here. */
+  readonly blobFile: ((sha256: string) => string) | null
+  /** How long a missing blob is waited for; default ten minutes. */
+  readonly blobWaitMilliseconds?: number
+}
+
+const BLOB_WAIT = 10 * 60 * 1000
+const BLOB_LOOK = 1000
+
+export function parseMail(options: ParseMailOptions): Processor {
+  const { pool } = options
+  return {
+    name: 'parse-mail',
+    from: INGEST,
+    to: [REPORTS, PRIVATE, REJECTS],
+    concurrency: pool.capacity,
+
+    async handle(event) {
+      const delivery = deliveryOf(event)
+      const claim = event.headers[ingestHeader.blob]
+      if (claim === undefined) {
+        const bytes = event.value
+        return attempt(options, event, { bytes, file: null, delivery }, bytes.length)
+      }
+      const reference = parseBlobReference(claim)
+      if (reference === null || options.blobFile === null) {
+        return rejectWhole(
+          options,
+          event,
+          'blob_missing',
+          `The claim check "${claim.slice(0, 200)}" cannot be resolved here.`,
+        )
+      }
+      const path = options.blobFile(reference.sha256)
+      const waited = options.blobWaitMilliseconds ?? BLOB_WAIT
+      if (!(await waitForFile(path, waited))) {
+        return rejectWhole(options, event, 'blob_missing', `No file ${path} after ${Math.round(waited / 1000)} s.`)
+      }
+      const file = { path, sha256: reference.sha256 }
+      return attempt(options, event, { bytes: null, file, delivery }, reference.size)
+    },
+
+    giveUp(event, error) {
+      const message = error instanceof Error ? error.message : String(error)
+      return rejectWhole(
+        options,
+        event,
+        'reader_failed',
+        `${message.slice(0, 500)} Keep the mail and report this as a bug, then retry.`,
+      )
+    },
+  }
+}
+
+function deliveryOf({ headers, timestamp, partition, offset }: LogEvent): Omit<Delivery, 'mailId'> {
+  return {
+    partition,
+    offset,
+    receivedAt: receivedAt(headers, timestamp),
+    receivedFrom: headers[ingestHeader.receivedFrom] ?? null,
+    source: headers[ingestHeader.source] ?? null,
+    envelopeFrom: headers[ingestHeader.envelopeFrom] ?? null,
+    envelopeTo: headers[ingestHeader.envelopeTo] ?? null,
+  }
+}
+
+async function attempt(
+  options: ParseMailOptions,
+  event: LogEvent,
+  task: Omit<ParseTask, 'slot'>,
+  size: number,
+): Promise<Produced> {
+  try {
+    return producedFrom(await options.pool.parse(task, size))
+  } catch (error) {
+    if (!(error instanceof WorkerLost)) throw error
+    return rejectWhole(options, event, 'gave_up', error.message, false)
+  }
+}
+
+/** A mail of which only the reject is known; made here because no worker could. */
+function rejectWhole(
+  options: ParseMailOptions,
+  event: LogEvent,
+  code: RejectCode,
+  detail: string,
+  deterministic = true,
+): Produced {
+  const claim = parseBlobReference(event.headers[ingestHeader.blob] ?? '')
+  const id = claim?.sha256 ?? mailId(event.value)
+  const size = claim?.size ?? event.value.length
+  const events = new MailEvents({ ...deliveryOf(event), mailId: id }, options.writer, options.spoolFolder)
+  events.rejected('', { code, detail }, deterministic, size)
+  events.mail({ from: null, to: null, subject: null, date: null, message_id: null, size }, 'rejected', [])
+  return {
+    events: events.events.map(({ topic, key, value }) => ({
+      topic,
+      event: { key, value, timestamp: event.timestamp },
+    })),
+    release: async () => undefined,
+  }
+}
+
+function producedFrom(result: ParseResult): Produced {
+  return {
+    events: eventsOf(result),
+    async release() {
+      if (result.spoolFile !== null) await rm(result.spoolFile, { force: true })
+    },
+  }
+}
+
+function* eventsOf({ events, buffer, spoolFile }: ParseResult): Iterable<ProducedEvent> {
+  const file = spoolFile === null ? null : openSync(spoolFile, 'r')
+  try {
+    for (const { topic, key, start, length, spooled } of events) {
+      const head = buffer.subarray(start, start + length)
+      const value = spooled === null ? head : Buffer.concat([head, readPiece(file as number, spooled)])
+      yield { topic, event: { key, value } }
+    }
+  } finally {
+    if (file !== null) closeSync(file)
+  }
+}
+
+function readPiece(file: number, { start, length }: { start: number; length: number }): Buffer {
+  const piece = Buffer.allocUnsafe(length)
+  const count = readSync(file, piece, 0, length, start)
+  if (count !== length) throw new Error('The spool file is shorter than what was written to it.')
+  return piece
+}
+
+async function waitForFile(path: string, milliseconds: number): Promise<boolean> {
+  for (let waited = 0; !existsSync(path); waited += BLOB_LOOK) {
+    if (waited >= milliseconds) return false
+    await new Promise((resolve) => setTimeout(resolve, BLOB_LOOK))
+  }
+  return true
+}

@@ -1,0 +1,29 @@
+/** What a processor is: event → events. How it is run, batched, appended and committed is the loop's business. */
+import type { LogicalTopic } from '../topics/all.ts'
+import type { LogEvent, NewEvent } from '../topics/log.ts'
+
+export interface ProducedEvent {
+  readonly topic: LogicalTopic
+  readonly event: NewEvent
+}
+
+/** What came of one event. Large results come piecewise; `release` frees what they lie in. */
+export interface Produced {
+  readonly events: Iterable<ProducedEvent>
+  release(): Promise<void>
+}
+
+export interface Processor {
+  readonly name: string
+  readonly from: LogicalTopic
+  readonly to: readonly LogicalTopic[]
+  /** Events that may be handled at once. */
+  readonly concurrency: number
+  /**
+   * Never rejects for bad input: that is an event on `rejects`. A rejection is a fault of ours, after which the loop
+   * asks `giveUp` what to say of the event.
+   */
+  handle(event: LogEvent): Promise<Produced>
+  /** What is said of an event that the processor failed on. */
+  giveUp(event: LogEvent, error: unknown): Produced
+}

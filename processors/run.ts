@@ -1,0 +1,257 @@
+/**
+ * The loop that runs a processor: reads its topic as a group, handles events side by side, appends what came of them,
+ * and commits a batch only when all its outputs are durable. At-least-once; derived ids make that harmless.
+ */
+import type { LogicalTopic } from '../topics/all.ts'
+import { type Batch, type Log, type LogEvent, LogFull, type NewEvent } from '../topics/log.ts'
+import type { Processor, Produced } from './processor.ts'
+
+export interface RunOptions {
+  readonly log: Log
+  readonly processor: Processor
+  /** Physical name of a topic in the generation that this loop works for. */
+  readonly physical: (topic: LogicalTopic) => string
+  readonly group: string
+  readonly signal: AbortSignal
+  /** Failures in a row after which the loop stops rather than reject everything; default 100. */
+  readonly maxFailures?: number
+  /** Told of everything that an operator should know. */
+  readonly onProblem?: (message: string, event: LogEvent | null) => void
+}
+
+export interface LoopState {
+  /** Events handled since the start. */
+  handled: number
+  /** Bytes of them. */
+  bytes: number
+}
+
+/** Everything the processor was given failed: the fault is ours or the machine's, not the mail's. */
+export class ProcessorStopped extends Error {}
+
+/** Input bytes under way; beyond it the loop waits. */
+const MAX_BYTES_UNDER_WAY = 96 * 1024 * 1024
+const MAX_BATCH_EVENTS = 256
+const MAX_BATCH_BYTES = 16 * 1024 * 1024
+/** Batches whose outputs are not durable yet. */
+const MAX_OPEN_BATCHES = 4
+
+/** Runs until the signal aborts. Rejects when the log breaks or the processor fails on everything. */
+export async function runProcessor(options: RunOptions, state: LoopState): Promise<void> {
+  const { log, processor, physical, group } = options
+  const stop = new AbortController()
+  const signal = AbortSignal.any([options.signal, stop.signal])
+  const appender = new Appender(log, physical, signal, options.onProblem)
+  const room = new Room(processor.concurrency, MAX_BYTES_UNDER_WAY)
+  const failures = new FailureCount(options, appender)
+  const open: Promise<void>[] = []
+  let failed: unknown
+  const fail = (error: unknown) => {
+    failed ??= error
+    stop.abort()
+  }
+
+  const handleOne = async (event: LogEvent): Promise<void> => {
+    await room.take(event.value.length)
+    try {
+      let produced: Produced
+      try {
+        produced = await processor.handle(event)
+        await failures.succeeded()
+      } catch (error) {
+        await failures.failed(event, error)
+        return
+      }
+      await appender.append(produced)
+      state.handled++
+      state.bytes += event.value.length
+    } finally {
+      room.give(event.value.length)
+    }
+  }
+  const finishBatch = async (batch: Batch, before: Promise<void>): Promise<void> => {
+    await Promise.all(batch.events.map(handleOne))
+    await failures.settled()
+    await before
+    if (!signal.aborted) await batch.commit()
+  }
+
+  try {
+    let last: Promise<void> = Promise.resolve()
+    const reader = log.read(physical(processor.from), {
+      group,
+      signal,
+      maxEvents: MAX_BATCH_EVENTS,
+      maxBytes: MAX_BATCH_BYTES,
+    })
+    for await (const batch of reader) {
+      last = finishBatch(batch, last)
+      last.catch(fail)
+      open.push(last)
+      if (open.length >= MAX_OPEN_BATCHES) await open.shift()
+    }
+    await last
+  } catch (error) {
+    fail(error)
+  }
+  if (failed !== undefined && !options.signal.aborted) throw failed
+}
+
+/** Lets so many events of so many bytes in at once; one event always, however large. */
+class Room {
+  #events: number
+  #bytes: number
+  #taken = 0
+  readonly #waiting: { bytes: number; enter: () => void }[] = []
+
+  constructor(events: number, bytes: number) {
+    this.#events = events
+    this.#bytes = bytes
+  }
+
+  async take(bytes: number): Promise<void> {
+    if (this.#waiting.length > 0 || !this.#fits(bytes)) {
+      await new Promise<void>((enter) => this.#waiting.push({ bytes, enter }))
+      return
+    }
+    this.#enter(bytes)
+  }
+
+  give(bytes: number): void {
+    this.#taken--
+    this.#events++
+    this.#bytes += bytes
+    while (this.#waiting.length > 0 && this.#fits(this.#waiting[0]!.bytes)) {
+      const next = this.#waiting.shift()!
+      this.#enter(next.bytes)
+      next.enter()
+    }
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#taken === 0 || (this.#events > 0 && this.#bytes >= bytes)
+  }
+
+  #enter(bytes: number): void {
+    this.#taken++
+    this.#events--
+    this.#bytes -= bytes
+  }
+}
+
+/**
+ * Counts failures in a row. A failed event becomes a reject only when something else succeeds or its batch ends below
+ * the threshold: when everything fails, nothing is rejected and nothing is lost.
+ */
+class FailureCount {
+  readonly #options: RunOptions
+  readonly #appender: Appender
+  #held: Produced[] = []
+  #inRow = 0
+
+  constructor(options: RunOptions, appender: Appender) {
+    this.#options = options
+    this.#appender = appender
+  }
+
+  async failed(event: LogEvent, error: unknown): Promise<void> {
+    const { processor, onProblem, maxFailures = 100 } = this.#options
+    const message = error instanceof Error ? error.message : String(error)
+    onProblem?.(`${processor.name} failed on an event: ${message}`, event)
+    this.#held.push(processor.giveUp(event, error))
+    if (++this.#inRow >= maxFailures) {
+      throw new ProcessorStopped(
+        `${processor.name} failed on ${this.#inRow} events in a row, last with: ${message}. ` +
+          'It has stopped; nothing is lost. Mend the cause (or go back to the version before) and start again.',
+      )
+    }
+  }
+
+  async succeeded(): Promise<void> {
+    this.#inRow = 0
+    if (this.#held.length > 0) await this.settled()
+  }
+
+  /** Appends the rejects that were held back. */
+  async settled(): Promise<void> {
+    const held = this.#held
+    this.#held = []
+    for (const produced of held) await this.#appender.append(produced)
+  }
+}
+
+const MAX_APPEND_BYTES = 4 * 1024 * 1024
+const MAX_APPEND_EVENTS = 2000
+const RETRY_MILLISECONDS = 1000
+
+/** Appends results to their topics; results that come while an append is under way go together in the next one. */
+class Appender {
+  readonly #log: Log
+  readonly #physical: (topic: LogicalTopic) => string
+  readonly #signal: AbortSignal
+  readonly #onProblem: RunOptions['onProblem']
+  #pending = new Map<LogicalTopic, NewEvent[]>()
+  #pendingBytes = 0
+  #pendingEvents = 0
+  #running: Promise<void> | undefined
+  #next: Promise<void> | undefined
+
+  constructor(
+    log: Log,
+    physical: (topic: LogicalTopic) => string,
+    signal: AbortSignal,
+    onProblem: RunOptions['onProblem'],
+  ) {
+    this.#log = log
+    this.#physical = physical
+    this.#signal = signal
+    this.#onProblem = onProblem
+  }
+
+  /** Resolves when all events of the result are durable; then releases it. */
+  async append(produced: Produced): Promise<void> {
+    let last: Promise<void> | undefined
+    for (const { topic, event } of produced.events) {
+      if (this.#pendingBytes >= MAX_APPEND_BYTES || this.#pendingEvents >= MAX_APPEND_EVENTS) await this.#flushed()
+      const events = this.#pending.get(topic)
+      if (events === undefined) this.#pending.set(topic, [event])
+      else events.push(event)
+      this.#pendingBytes += event.value.length
+      this.#pendingEvents++
+      last = this.#flushed()
+    }
+    await last
+    await produced.release()
+  }
+
+  /** Resolves when all that is pending now is durable. */
+  #flushed(): Promise<void> {
+    if (this.#next !== undefined) return this.#next
+    const before = this.#running ?? Promise.resolve()
+    this.#next = before.then(async () => {
+      this.#running = this.#next
+      this.#next = undefined
+      const pending = this.#pending
+      this.#pending = new Map()
+      this.#pendingBytes = 0
+      this.#pendingEvents = 0
+      // All calls of one turn go into one transaction of the embedded log.
+      await Promise.all([...pending].map(([topic, events]) => this.#appendSurely(topic, events)))
+    })
+    return this.#next
+  }
+
+  async #appendSurely(topic: LogicalTopic, events: readonly NewEvent[]): Promise<void> {
+    for (;;) {
+      try {
+        await this.#log.append(this.#physical(topic), events)
+        return
+      } catch (error) {
+        if (!(error instanceof LogFull)) throw error
+        this.#onProblem?.(`The log is full (${error.message}); processing waits until there is room.`, null)
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS))
+        this.#signal.throwIfAborted()
+      }
+    }
+  }
+}
