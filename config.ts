@@ -149,8 +149,8 @@ const later: Readonly<Record<string, string>> = {
  * MAILTRAIL_* names are errors: a misspelt setting must not be ignored in silence.
  */
 export function readConfig(
-  environment: Readonly<Record<string, string | undefined>> = process.env,
   overrides: Partial<Record<keyof typeof settings, string>> = {},
+  environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Config {
   const known = new Set<string>(Object.keys(settings))
   for (const name of Object.keys(environment)) {
@@ -193,6 +193,11 @@ function fromFile(environment: Readonly<Record<string, string | undefined>>, nam
       `${name}_FILE names ${path}, which cannot be read (${(error as NodeJS.ErrnoException).code}).`,
     )
   }
+}
+
+/** Whether errors are to be shown with their stack trace. Reads nothing else, so that it works when settings are wrong. */
+export function wantsStackTraces(environment: Readonly<Record<string, string | undefined>> = process.env): boolean {
+  return environment.LOG_LEVEL === 'debug' || environment.LOG_LEVEL === 'trace'
 }
 
 /** The known name with the smallest edit distance. */

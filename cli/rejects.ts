@@ -87,7 +87,7 @@ async function show(server: ServerClient, id: string | undefined, context: Conte
   }
   for (const { part, code, detail } of found)
     context.stdout.write(
-      printable(`rejected         ${part === '' ? 'the whole mail' : `part ${part}`}: ${code}. ${detail}`) + '\n',
+      `${printable(`rejected         ${part === '' ? 'the whole mail' : `part ${part}`}: ${code}. ${detail}`)}\n`,
     )
   context.stdout.write(`The mail itself:  ${server.url}/api/v1/mail/${id}/raw\n`)
 }

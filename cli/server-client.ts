@@ -27,7 +27,7 @@ export function serverClient(url: string, apiKey: string | null): ServerClient {
     init: { body?: Uint8Array | string; headers?: Record<string, string> },
   ) => {
     try {
-      const body = init.body === undefined ? {} : { body: init.body as BodyInit }
+      const body = init.body === undefined ? {} : { body: init.body as string | Uint8Array<ArrayBuffer> }
       return await fetch(`${base}/api/v1${path}`, { method, ...body, headers: { ...authorization, ...init.headers } })
     } catch (error) {
       const cause = (error as { cause?: Error }).cause
