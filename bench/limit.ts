@@ -16,7 +16,7 @@ for (const file of files) {
   if (encoding < 0) continue
   const start = mail.indexOf('\r\n\r\n', encoding) + 4
   const boundary = mail.indexOf('\r\n--', start)
-  const packed = Buffer.from(mail.latin1Slice(start, boundary < 0 ? mail.length : boundary), 'base64')
+  const packed = Buffer.from(mail.toString('latin1', start, boundary < 0 ? mail.length : boundary), 'base64')
   const xml = inflate(packed)
   if (xml === null) continue
   for (let at = xml.indexOf('<record>'); at >= 0; at = xml.indexOf('<record>', at + 8)) records++

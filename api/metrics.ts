@@ -1,0 +1,102 @@
+/** What Prometheus reads. Each server has its own registry, so that two in one process do not mix. */
+import type { FastifyInstance } from 'fastify'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { MailBodies } from './mail-body.ts'
+import type { StatusSource } from './stages.ts'
+
+export interface Metrics {
+  readonly registry: Registry
+  readonly requestSeconds: Histogram<'method' | 'route' | 'status'>
+  readonly mailsAccepted: Counter<'duplicate'>
+  readonly mailBytes: Counter
+  readonly appendFailures: Counter<'code'>
+  readonly conflicts: Gauge
+}
+
+export function createMetrics(status: () => StatusSource, bodies: MailBodies): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry })
+  const lag = new Gauge({
+    name: 'mailtrail_stage_lag_events',
+    help: 'Events that wait for a stage',
+    labelNames: ['stage', 'generation', 'topic'],
+    registers,
+    async collect() {
+      await readLag()
+    },
+  })
+  const lagSeconds = new Gauge({
+    name: 'mailtrail_stage_lag_seconds',
+    help: 'Age of the oldest event that waits for a stage',
+    labelNames: ['stage', 'generation', 'topic'],
+    registers,
+  })
+  const stagesReadable = new Gauge({
+    name: 'mailtrail_stages_readable',
+    help: '1 when the positions of all stages could be read, 0 when the log or the store did not answer',
+    registers,
+  })
+  async function readLag(): Promise<void> {
+    lag.reset()
+    lagSeconds.reset()
+    try {
+      for (const { stage, generation, topic, lag: events, lag_seconds } of await status().stages()) {
+        lag.set({ stage, generation, topic }, events)
+        lagSeconds.set({ stage, generation, topic }, lag_seconds)
+      }
+      stagesReadable.set(1)
+    } catch {
+      // The scrape must say that the store is down, not fail because of it.
+      stagesReadable.set(0)
+    }
+  }
+  new Gauge({
+    name: 'mailtrail_http_mail_bytes_in_flight',
+    help: 'Bytes of mails being received or stored',
+    registers,
+    collect() {
+      this.set(bodies.bytesInFlight)
+    },
+  })
+  return {
+    registry,
+    requestSeconds: new Histogram({
+      name: 'mailtrail_http_request_seconds',
+      help: 'Time to answer, by route',
+      labelNames: ['method', 'route', 'status'],
+      buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30],
+      registers,
+    }),
+    mailsAccepted: new Counter({
+      name: 'mailtrail_http_mails_accepted_total',
+      help: 'Mails answered with 202; duplicate="true" when they were known',
+      labelNames: ['duplicate'],
+      registers,
+    }),
+    mailBytes: new Counter({ name: 'mailtrail_http_mail_bytes_total', help: 'Bytes of accepted mails', registers }),
+    appendFailures: new Counter({
+      name: 'mailtrail_http_mails_refused_total',
+      help: 'Mails not stored, by error code',
+      labelNames: ['code'],
+      registers,
+    }),
+    conflicts: new Gauge({
+      name: 'mailtrail_report_conflicts',
+      help: 'Reports that arrived with different contents under one identity, as of the last look at /status',
+      registers,
+    }),
+  }
+}
+
+/** Times every request by its route's pattern, never by the address asked for: that would be without bound. */
+export function measureRequests(server: FastifyInstance, metrics: Metrics): void {
+  server.addHook('onResponse', (request, reply, done) => {
+    const route = request.routeOptions.url ?? 'unknown'
+    metrics.requestSeconds.observe(
+      { method: request.method, route, status: reply.statusCode },
+      reply.elapsedTime / 1000,
+    )
+    done()
+  })
+}

@@ -1,0 +1,71 @@
+/** A read: it pins one generation when it starts, for all its statements, and ends when its client goes away. */
+import type { FastifyReply } from 'fastify'
+import type { Parameters, Store } from '../projections/store.ts'
+import type { Generation, TableName } from '../topics/generation.ts'
+import { ApiError } from './errors.ts'
+
+export interface Stamp {
+  readonly generation: string
+  readonly rule_set: string | null
+}
+
+export interface Reading {
+  readonly stamp: Stamp
+  readonly generation: Generation
+  /** Physical table names. */
+  readonly tables: Readonly<Record<TableName, string>>
+  query<Row>(sql: string, parameters?: Parameters): Promise<Row[]>
+  stream<Row>(sql: string, parameters?: Parameters): AsyncIterable<readonly Row[]>
+}
+
+/** Seconds; a page that takes longer is not worth waiting for. */
+const QUERY_SECONDS = 30
+/** A stream lasts as long as its client reads. */
+const STREAM_SECONDS = 3600
+/** Bytes a statement may hold; sorts and groups larger than half of it go to disk. */
+const MEMORY = 400_000_000
+const limits = (seconds: number) =>
+  `SETTINGS max_execution_time = ${seconds}, max_memory_usage = ${MEMORY}, ` +
+  `max_bytes_before_external_sort = ${MEMORY / 2}, max_bytes_before_external_group_by = ${MEMORY / 2}, ` +
+  `optimize_read_in_order = 1, do_not_merge_across_partitions_select_final = 1`
+
+interface ReadingSource {
+  readonly store: Store
+  generation(): Generation
+  rebuilding(): { done: number; total: number } | null
+}
+
+/**
+ * Throws `rebuilding` and `generation_unknown`. Without a reply the statements outlive the client: for answers that
+ * several clients share.
+ */
+export function openReading(
+  source: ReadingSource,
+  asked: { generation?: string | undefined; partial?: boolean | undefined },
+  reply: FastifyReply | null,
+): Reading {
+  const progress = source.rebuilding()
+  if (progress !== null && asked.partial !== true) throw new ApiError('rebuilding', { progress, retryAfter: 5 })
+  const generation = source.generation()
+  const names: readonly (string | undefined)[] = [generation.name, String(generation.number), undefined]
+  if (!names.includes(asked.generation)) throw new ApiError('generation_unknown', { field: 'generation' })
+  const gone = reply === null ? {} : { signal: signalOf(reply) }
+  return {
+    generation,
+    tables: generation.tables,
+    stamp: { generation: generation.name, rule_set: generation.ruleSet },
+    query: (sql, parameters = {}) =>
+      source.store.query(`${sql} ${limits(QUERY_SECONDS)}`, { parameters, timeout: QUERY_SECONDS, ...gone }),
+    stream: (sql, parameters = {}) =>
+      source.store.stream(`${sql} ${limits(STREAM_SECONDS)}`, { parameters, timeout: STREAM_SECONDS, ...gone }),
+  }
+}
+
+/** Aborts when the connection closes before the answer is out. */
+function signalOf(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort()
+  })
+  return gone.signal
+}

@@ -1,0 +1,66 @@
+/** What a route is, and what it is given. */
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Store } from '../projections/store.ts'
+import type { Blobs } from '../topics/blobs.ts'
+import type { Generation } from '../topics/generation.ts'
+import type { Log } from '../topics/log.ts'
+import type { ApiKey, Scope } from './auth.ts'
+import type { MailBodies } from './mail-body.ts'
+import type { Metrics } from './metrics.ts'
+import type { StatusSource } from './stages.ts'
+
+export interface ApiDependencies {
+  readonly log: Log
+  readonly store: Store
+  readonly blobs: Blobs
+  /** The live generation. */
+  generation(): Generation
+  /** Mails larger than this travel as a claim check. */
+  readonly inlineBytes: number
+  readonly maxMailBytes: number
+  /** Without keys every call is allowed. */
+  readonly keys: readonly ApiKey[]
+  now(): Date
+  readonly version: string
+  /** What reads mail now; events name their reader. */
+  readonly parserVersion: string
+  status(): StatusSource
+  /** Resolves when all mail before `ends` (default: all of now) can be queried; rejects when the signal aborts first. */
+  settle(signal: AbortSignal, ends?: ReadonlyMap<number, number>): Promise<void>
+  /**
+   * Resolves when all mails on the log before `ends` (first offset that need not be, by partition) can be queried, whatever
+   * else arrives; rejects with the signal's reason when it aborts first.
+   */
+  settle(signal: AbortSignal, ends: ReadonlyMap<number, number>): Promise<void>
+  /** How far the rebuilding of the store has got; null when it is not being rebuilt. */
+  rebuilding(): { done: number; total: number } | null
+  /** True when the live generation was begun by another reader than the one at work. */
+  parserChanged(): boolean
+  readonly logger: FastifyBaseLogger
+}
+
+export type Server = FastifyInstance<
+  HttpServer,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+/** What routes get: the dependencies and what the server keeps for itself. */
+export interface RouteContext extends ApiDependencies {
+  readonly metrics: Metrics
+  readonly bodies: MailBodies
+}
+
+/** One endpoint: puts its schema and its handler on the server. */
+export type Route = (server: Server, context: RouteContext) => void
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Scope that a key needs; `open` = none. Default `read`. */
+    scope?: Scope | 'open'
+  }
+}

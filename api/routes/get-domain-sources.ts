@@ -1,0 +1,108 @@
+/** Who sent mail as a domain. */
+import Type, { type Static } from 'typebox'
+import { winningDmarcRecords } from '../../projections/winners.ts'
+import { allOf, type Condition, domainName, shownDomain } from '../filters.ts'
+import { answerList, listRange } from '../lists.ts'
+import { itemsOf } from '../newest-first.ts'
+import { openReading } from '../reading.ts'
+import { recordConditions, recordFilters, reportConditions, reportFilters } from '../record-filters.ts'
+import type { Route } from '../route.ts'
+import { sourceAddress } from '../said.ts'
+import { closed, day, domainParam, errorAnswer, listAnswer, listQuery, messageSums } from '../schemas.ts'
+import { messageColumns } from '../sums.ts'
+import { inRange } from '../time-range.ts'
+
+const kinds = ['ip', 'org', 'header_from'] as const
+type Kind = (typeof kinds)[number]
+
+const item = closed({
+  key: Type.String({ description: 'the address, submitter or domain; empty when the reports did not say' }),
+  name: Type.String({ description: 'the key as people read it' }),
+  ...messageSums,
+  sender: Type.Null({ description: 'the service behind it; null while there are no rules' }),
+  verdicts: Type.Null({ description: 'messages by verdict; null while there are no rules' }),
+  first_day: day(),
+  last_day: day(),
+})
+type Item = Static<typeof item>
+
+const key = Type.Tuple([Type.Number(), Type.String({ maxLength: 4096 })])
+type Key = Static<typeof key>
+
+const { org, ...ownFilters } = { ...reportFilters, ...recordFilters }
+const { domain: _domain, ...filters } = { ...ownFilters, org }
+
+const schema = {
+  tags: ['domains'],
+  summary: 'Sources of a domain, most messages first',
+  description:
+    'By source address (default), by submitter of the reports, or by the domain of the From field. Takes the filters of ' +
+    '`/dmarc/records`. Example: `/api/v1/domains/example.com/sources?by=ip&dkim=fail&spf=fail`',
+  params: domainParam,
+  querystring: closed({ ...listQuery, by: Type.Optional(Type.Enum([...kinds])), ...filters }),
+  response: { 200: listAnswer(item), '4xx': errorAnswer, 503: errorAnswer },
+}
+
+/** What the records are grouped by: text, and the same text for the same source. */
+const sourceKey: Record<Kind, string> = {
+  ip: "if(source_text != '', source_text, toString(source_ip))",
+  org: 'toString(org)',
+  header_from: 'toString(header_from)',
+}
+/** Grouping by these costs less than by the text. */
+const groupedBy: Record<Kind, string> = { ip: 'source_ip, source_text', org: 'org', header_from: 'header_from' }
+
+interface SourceRow extends Record<keyof typeof messageSums, number> {
+  readonly source: string
+  readonly first: string
+  readonly last: string
+}
+
+export const getDomainSources: Route = (server, context) => {
+  server.get('/api/v1/domains/:domain/sources', { schema }, async (request, reply) => {
+    const reading = openReading(context, request.query, reply)
+    const range = listRange(request.query, context.now())
+    const by = request.query.by ?? 'ip'
+    const domain: Condition = {
+      sql: 'policy_domain = {domain:String}',
+      parameters: { domain: domainName(request.params.domain) },
+    }
+    const reports = allOf([domain, ...reportConditions({ org: request.query.org })])
+    const records = allOf(recordConditions(request.query))
+    const rows = (after: Key | null, limit: number | null) =>
+      reading.stream<SourceRow>(
+        `SELECT ${sourceKey[by]} AS source, ${sums}, min(day) AS first, max(day) AS last
+         FROM ${winningDmarcRecords(reading.tables, `${inRange} AND ${reports.sql}`, records.sql)}
+         GROUP BY ${groupedBy[by]}
+         ${after === null ? '' : 'HAVING (-toInt64(total), source) > (-{after_messages:Int64}, {after_source:String})'}
+         ORDER BY total DESC, source ${limit === null ? '' : 'LIMIT {limit:UInt32}'}`,
+        {
+          ...range,
+          ...reports.parameters,
+          ...records.parameters,
+          after_messages: after?.[0] ?? 0,
+          after_source: after?.[1] ?? '',
+          limit: limit ?? 0,
+        },
+      )
+    return answerList({ request, reply, reading, range }, {
+      item,
+      key,
+      keyOf: (source: Item): Key => [source.messages, by === 'ip' ? storedAddress(source.key) : source.key],
+      read: (after: Key | null, limit: number | null) => itemsOf(rows(after, limit), (row) => sourceOf(row, by)),
+    })
+  })
+}
+
+/** The sums of `messageSums` from the records themselves. */
+const sums = [
+  'sum(messages) AS total',
+  'sumIf(messages, dkim_aligned OR spf_aligned) AS passed',
+  'sumIf(messages, dkim_aligned AND spf_aligned) AS full_pass',
+  'sumIf(messages, dkim_aligned AND NOT spf_aligned) AS dkim_only',
+  'sumIf(messages, spf_aligned AND NOT dkim_aligned) AS spf_only',
+  'sumIf(messages, NOT dkim_aligned AND NOT spf_aligned) AS failed',
+  "sumIf(messages, disposition NOT IN ('quarantine', 'reject')) AS none",
+  "sumIf(messages, disposition = 'quarantine') AS quarantine",
+  "sumIf(messages, disposition = 'reject') AS reject",
+].join(', ')

@@ -1,0 +1,316 @@
+/**
+ * The loops that project: one for each topic, from events to rows in the store. Rows are gathered until there are
+ * enough, or a moment has passed, or nothing more is to be read; then the rows of records go in, then the rows that
+ * make them count, then the position. So whatever the store holds, its position holds no more. The log's committed
+ * offset serves lag and retention only. An event that comes again gives the same rows.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type DecodedEvent, type EventCodec, type EventType, UnknownSchema } from '../topics/avro.ts'
+import type { Generation } from '../topics/generation.ts'
+import type { Batch, Log, LogEvent } from '../topics/log.ts'
+import { projections } from './all.ts'
+import { encodeBlock, lowCardinality, MAX_BLOCK_ROWS, uint16, uint32, uint64 } from './native.ts'
+import type { GatheredRows, ProjectedEvent, ProjectedTopic } from './projection.ts'
+import { POSITIONS_TABLE, projectedTopics, recreateStore, storedPositions } from './schema.ts'
+import { ProjectionState } from './state.ts'
+import { type Store, StoreDamaged, StoreUnavailable } from './store.ts'
+
+export interface RunProjectionsOptions {
+  readonly log: Log
+  /** Reads the events; it is taught schemas of other versions as they come. */
+  readonly codec: EventReader
+  readonly store: Store
+  readonly generation: Generation
+  readonly signal: AbortSignal
+  /** Put before the names of consumer groups. */
+  readonly groupPrefix?: string
+  /** Rows of one insert at most; default 60,000. */
+  readonly flushRows?: number
+  /** Rows wait no longer; default 1000. */
+  readonly flushMilliseconds?: number
+  /** True when the store was just made empty: progress is then told until it is filled up to the log's heads of now. */
+  readonly rebuilt?: boolean
+  readonly onProgress?: (topic: ProjectedTopic, flushed: { readonly rows: number; readonly events: number }) => void
+  /** Told of what an operator should know: the store is away, or is rebuilt. */
+  readonly onProblem?: (message: string) => void
+}
+
+/** What the loops need of `EventCodec`. */
+export interface EventReader {
+  decode(value: Uint8Array): ProjectedEvent
+  learn(schemaId: number): Promise<void>
+}
+
+const FLUSH_MILLISECONDS = 1000
+/** So long without another event is idle, and what is there goes in. */
+const IDLE_MILLISECONDS = 15
+/** Between two inserts that are made because nothing more was there: mails one by one must not become parts one by one. */
+const PAUSE_MILLISECONDS = 250
+/** A chunk holds at most so many records: no event goes beyond a block when this many rows are left. */
+const ROWS_OF_ONE_EVENT = 500
+/** Bytes decoded at one go: about 30 ms of the event loop. */
+const BATCH_BYTES = 2 * 1024 * 1024
+const LONGEST_PAUSE_MILLISECONDS = 5_000
+
+/**
+ * Runs all loops until the signal aborts. A store that is away is waited for, without end and in constant memory; one
+ * that is damaged or was emptied is made anew and filled from the log. Rejects on anything else.
+ */
+export async function runProjections(
+  options: RunProjectionsOptions,
+  state: ProjectionState = new ProjectionState(),
+): Promise<void> {
+  let rebuilt = options.rebuilt ?? false
+  while (!options.signal.aborted) {
+    const round = new AbortController()
+    const signal = AbortSignal.any([options.signal, round.signal])
+    if (rebuilt) await state.beginRebuild(options.log, options.generation)
+    const damage = state.rebuildRequested(signal).then((reason) => {
+      if (reason !== null) throw new StoreDamaged(reason)
+    })
+    const loops = projectedTopics.map((topic) => new TopicLoop({ ...options, signal }, topic, state).run())
+    try {
+      await Promise.all([...loops, damage])
+    } catch (error) {
+      round.abort()
+      await Promise.allSettled([...loops, damage])
+      if (options.signal.aborted) return
+      if (!(error instanceof StoreDamaged) && !isTableMissing(error)) throw error
+      options.onProblem?.(`The store is rebuilt from the log: ${(error as Error).message}`)
+      await untilStoreAnswers(options, () => recreateStore(options.store, options.generation))
+      rebuilt = true
+    }
+  }
+}
+
+/** The store was emptied under us: a child process found its folder damaged and began anew, or someone dropped it. */
+function isTableMissing(error: unknown): boolean {
+  return (
+    error instanceof Error && 'type' in error && (error.type === 'UNKNOWN_TABLE' || error.type === 'UNKNOWN_DATABASE')
+  )
+}
+
+/** Does the work until the store answers, with growing pauses. Rejects when the signal aborts. */
+async function untilStoreAnswers<T>(
+  options: Pick<RunProjectionsOptions, 'signal' | 'onProblem'>,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let pause = 100; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MILLISECONDS)) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
+      options.onProblem?.(`Projections wait for the store: ${error.message}`)
+    }
+    await sleep(pause, undefined, { signal: options.signal })
+  }
+}
+
+/** Rows and positions that go in together. */
+class Flush {
+  readonly gathered: readonly GatheredRows[]
+  readonly positions = new Map<number, number>()
+  readonly batches = new Map<number, Batch>()
+  events = 0
+  since = 0
+
+  constructor(topic: ProjectedTopic) {
+    // Rows that close a report come last.
+    this.gathered = projections
+      .filter((projection) => projection.topic === topic)
+      .toSorted((a, b) => Number(a.closes) - Number(b.closes))
+      .map((projection) => projection.gather())
+  }
+
+  rows(): number {
+    let rows = 0
+    for (const gathered of this.gathered) rows = Math.max(rows, gathered.rows())
+    return rows
+  }
+
+  take(event: LogEvent, decoded: ProjectedEvent): void {
+    if (this.events++ === 0) this.since = performance.now()
+    for (const gathered of this.gathered) gathered.append(decoded)
+    this.positions.set(event.partition, event.offset + 1)
+  }
+
+  clear(): void {
+    for (const gathered of this.gathered) gathered.clear()
+    this.positions.clear()
+    this.batches.clear()
+    this.events = 0
+  }
+}
+
+class TopicLoop {
+  readonly #options: RunProjectionsOptions
+  readonly #topic: ProjectedTopic
+  readonly #physical: string
+  readonly #state: ProjectionState
+  readonly #flushRows: number
+  /** One is filled while the other goes in: no more rows than that are ever held. */
+  #filling: Flush
+  #spare: Flush
+  #inserting: Promise<void> = Promise.resolve()
+  #isInserting = false
+  #lastFlush = 0
+  #failure: unknown
+
+  constructor(options: RunProjectionsOptions, topic: ProjectedTopic, state: ProjectionState) {
+    this.#options = options
+    this.#topic = topic
+    this.#physical = options.generation.topics[topic]
+    this.#state = state
+    this.#flushRows = Math.min(options.flushRows ?? MAX_BLOCK_ROWS, MAX_BLOCK_ROWS)
+    this.#filling = new Flush(topic)
+    this.#spare = new Flush(topic)
+  }
+
+  async run(): Promise<void> {
+    const { log, signal, groupPrefix = '', generation } = this.#options
+    const reader = log.read(this.#physical, {
+      group: `${groupPrefix}project.${this.#topic}.${generation.name}`,
+      signal,
+      from: (partition) => this.#startOf(partition),
+      maxBytes: BATCH_BYTES,
+    })
+    const batches = reader[Symbol.asyncIterator]()
+    try {
+      await this.#follow(batches)
+      await this.#inserting
+    } finally {
+      await batches.return?.()
+      await this.#inserting.catch(() => {})
+    }
+    if (this.#failure !== undefined && !signal.aborted) throw this.#failure
+  }
+
+  /** The store's own position wins over the group's; without one the partition is read from its beginning. */
+  async #startOf(partition: number): Promise<number> {
+    const { store, generation } = this.#options
+    const positions = await untilStoreAnswers(this.#options, () => storedPositions(store, generation))
+    const start = positions.get(this.#physical)?.get(partition) ?? 0
+    this.#state.reached(this.#topic, partition, start)
+    return start
+  }
+
+  async #follow(batches: AsyncIterator<Batch>): Promise<void> {
+    let next = batches.next()
+    // A rejection while we wait for a timer is met at the next turn.
+    next.catch(() => {})
+    while (this.#failure === undefined) {
+      const got = await this.#nextOrDue(next)
+      if (got === 'due') {
+        await this.#flush()
+        continue
+      }
+      if (got.done) return
+      next = batches.next()
+      next.catch(() => {})
+      await this.#take(got.value)
+    }
+  }
+
+  /** The next batch, or word that what is gathered has waited long enough or that nothing more comes. */
+  async #nextOrDue(next: Promise<IteratorResult<Batch>>): Promise<IteratorResult<Batch> | 'due'> {
+    if (this.#filling.events === 0) return next
+    const now = performance.now()
+    const { flushMilliseconds = FLUSH_MILLISECONDS } = this.#options
+    const idle = Math.max(IDLE_MILLISECONDS, this.#lastFlush + PAUSE_MILLISECONDS - now)
+    const due = Math.min(idle, this.#filling.since + flushMilliseconds - now)
+    let timer: NodeJS.Timeout | undefined
+    const wait = new Promise<'due'>((resolve) => {
+      timer = setTimeout(resolve, Math.max(due, 0), 'due')
+    })
+    try {
+      return await Promise.race([next, wait])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #take(batch: Batch): Promise<void> {
+    for (const event of batch.events) {
+      if (this.#filling.rows() + ROWS_OF_ONE_EVENT > this.#flushRows) await this.#flush()
+      const decoded = this.#decode(event)
+      this.#filling.take(event, decoded instanceof Promise ? await decoded : decoded)
+      if (this.#options.signal.aborted || this.#failure !== undefined) return
+    }
+    for (const { partition } of batch.events) this.#filling.batches.set(partition, batch)
+    const { flushMilliseconds = FLUSH_MILLISECONDS } = this.#options
+    if (this.#filling.events > 0 && performance.now() - this.#filling.since >= flushMilliseconds && !this.#isInserting)
+      await this.#flush()
+  }
+
+  #decode(event: LogEvent): ProjectedEvent | Promise<ProjectedEvent> {
+    try {
+      return this.#options.codec.decode(event.value)
+    } catch (error) {
+      if (!(error instanceof UnknownSchema)) throw error
+      return this.#options.codec.learn(error.schemaId).then(() => this.#options.codec.decode(event.value))
+    }
+  }
+
+  /** Hands over what is gathered, once the flush before it is through. */
+  async #flush(): Promise<void> {
+    await this.#inserting
+    if (this.#filling.events === 0 || this.#failure !== undefined) return
+    const flush = this.#filling
+    this.#filling = this.#spare
+    this.#spare = flush
+    this.#lastFlush = performance.now()
+    this.#isInserting = true
+    this.#inserting = this.#insert(flush)
+      .catch((error: unknown) => {
+        this.#failure = error
+      })
+      .finally(() => {
+        this.#isInserting = false
+        flush.clear()
+      })
+  }
+
+  async #insert(flush: Flush): Promise<void> {
+    const { store, generation } = this.#options
+    const rows = flush.rows()
+    for (const gathered of flush.gathered) {
+      if (gathered.rows() === 0) continue
+      const block = gathered.encode()
+      await untilStoreAnswers(this.#options, () => store.insert(generation.tables[gathered.table], block))
+    }
+    const positions = this.#positionRows(flush)
+    await untilStoreAnswers(this.#options, () => store.insert(POSITIONS_TABLE, positions))
+    for (const [partition, position] of flush.positions) this.#state.reached(this.#topic, partition, position)
+    this.#state.inserted(this.#topic, rows, flush.events)
+    this.#options.onProgress?.(this.#topic, { rows, events: flush.events })
+    for (const batch of new Set(flush.batches.values())) await batch.commit()
+  }
+
+  #positionRows(flush: Flush): Buffer {
+    const columns = {
+      generation: uint32(),
+      projected_table: lowCardinality(),
+      topic: lowCardinality(),
+      partition: uint16(),
+      next_offset: uint64(),
+    }
+    for (const { table } of flush.gathered) {
+      for (const [partition, position] of flush.positions) {
+        columns.generation.push(this.#options.generation.number)
+        columns.projected_table.push(table)
+        columns.topic.push(this.#physical)
+        columns.partition.push(partition)
+        columns.next_offset.push(position)
+      }
+    }
+    return encodeBlock(columns)
+  }
+}
+
+/** A codec of any set of events reads them for the loops. */
+export function eventReader<E extends EventType>(codec: EventCodec<E>): EventReader {
+  return {
+    decode: (value) => codec.decode(value) as DecodedEvent<E>,
+    learn: (schemaId) => codec.learn(schemaId),
+  }
+}

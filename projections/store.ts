@@ -1,0 +1,31 @@
+/**
+ * The store: where answers are computed. A ClickHouse server, or our own child process that serves ClickHouse's HTTP
+ * interface over chDB (`chdb-server.ts`); one client and one SQL for both.
+ */
+
+/** Values of `{name:Type}` placeholders; never put a value into the text of a statement. */
+export type Parameters = Readonly<Record<string, unknown>>
+
+export interface QueryOptions {
+  readonly parameters?: Parameters
+  readonly signal?: AbortSignal
+  /** Seconds after which the store gives up; default 30. */
+  readonly timeout?: number
+}
+
+export interface Store {
+  /** Rows as objects. Counts come as JSON numbers. */
+  query<Row>(sql: string, options?: QueryOptions): Promise<Row[]>
+  /** Rows as they come, in constant memory, for streams of any length. */
+  stream<Row>(sql: string, options?: QueryOptions): AsyncIterable<readonly Row[]>
+  /** A statement without an answer. */
+  command(sql: string, options?: QueryOptions): Promise<void>
+  /** Inserts one block in ClickHouse's Native format (see native.ts); resolves when the store has it on disk. */
+  insert(table: string, block: Uint8Array): Promise<void>
+  close(): Promise<void>
+}
+
+/** The store cannot be reached or answers with a fault that passes: try again later. */
+export class StoreUnavailable extends Error {}
+/** What the store holds is damaged; it must be rebuilt from the log. */
+export class StoreDamaged extends Error {}
