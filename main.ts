@@ -302,7 +302,8 @@ async function serve(
     settle: (signal, ends) => settle(log, stages, AbortSignal.any([signal, stop.signal]), ends),
     rebuilding: () => projected.rebuilding(),
     parserChanged: () => parserChanged,
-    logger,
+    // The address is printed by the command; what the web framework says of itself matters only when it is a warning.
+    logger: logger.child({}, { level: logger.isLevelEnabled('debug') ? 'debug' : 'warn' }),
   })
   const { host, port } = config.MAILTRAIL_LISTEN
   closers.push(() => server.close())

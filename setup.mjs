@@ -18,9 +18,9 @@ const LOCK_STALE_MS = 15_000
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 const say = (line) => process.stderr.write(`${line}\n`)
 
-function readLock(path) {
+function readJson(...path) {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')).packages
+    return JSON.parse(readFileSync(join(ROOT, ...path), 'utf8'))
   } catch (error) {
     if (error.code === 'ENOENT' || error instanceof SyntaxError) return null
     throw error
@@ -29,20 +29,21 @@ function readLock(path) {
 
 /**
  * Whether node_modules holds what package-lock.json says. npm writes node_modules/.package-lock.json last, so it is
- * missing after an installation that was interrupted. Optional packages may be absent: they are for other platforms.
+ * missing after an installation that was interrupted; but `npm install --package-lock-only` writes it without installing,
+ * so each package is asked for its version too. Optional packages may be absent: they are for other platforms.
  */
 function installed() {
-  const wanted = readLock(join(ROOT, 'package-lock.json'))
-  const present = readLock(join(ROOT, 'node_modules', '.package-lock.json'))
+  const wanted = readJson('package-lock.json')
+  const present = readJson('node_modules', '.package-lock.json')
   if (wanted === null)
-    throw new Error('package-lock.json is missing or damaged. Restore it with: git checkout package-lock.json')
+    throw new Error('package-lock.json is missing or damaged. Restore it: git checkout package-lock.json')
   if (present === null) return false
-  return Object.entries(wanted).every(([path, { version, integrity, optional }]) => {
+  return Object.entries(wanted.packages).every(([path, { version, integrity, optional }]) => {
     if (path === '') return true
-    const there = present[path]
+    const there = present.packages[path]
     if (there === undefined) return optional === true
-    const same = there.version === version && (integrity === undefined || there.integrity === integrity)
-    return same && existsSync(join(ROOT, path, 'package.json'))
+    if (integrity !== undefined && there.integrity !== integrity) return false
+    return there.version === version && readJson(path, 'package.json')?.version === version
   })
 }
 
@@ -60,8 +61,7 @@ function nodeReady({ tryIt }) {
   const own = join(ROOT, 'node_modules', '.bin', 'node')
   if (!existsSync(own)) return Number(process.versions.node.split('.')[0]) >= NEEDED_NODE
   if (tryIt) return majorOf(own) >= NEEDED_NODE
-  const { version } = JSON.parse(readFileSync(join(ROOT, 'node_modules', 'node', 'package.json'), 'utf8'))
-  return Number(version.split('.')[0]) >= NEEDED_NODE
+  return Number(readJson('node_modules', 'node', 'package.json')?.version.split('.')[0]) >= NEEDED_NODE
 }
 
 /** Runs npm in this folder; resolves to its exit code. The npm that started us is taken before one on PATH. */

@@ -6,10 +6,10 @@ import { ApiError } from './errors.ts'
 
 /** Parameters and values that the contract knows and that come with rules and enrichment. */
 const laterParameters = ['sender', 'verdict', 'rule', 'country', 'asn', 'ptr']
-export const laterSourceKinds = ['sender', 'ptr', 'asn', 'country']
+const laterSourceKinds = ['sender', 'ptr', 'asn', 'country']
 
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const answer = asApiError(error)
+  const answer = asApiError(error, request)
   if (answer.code === 'internal') request.log.error({ err: error, url: request.url }, 'a request failed')
   if (answer.retryAfter !== undefined) reply.header('retry-after', String(answer.retryAfter))
   if (answer.status === 401) reply.header('www-authenticate', 'Bearer realm="mailtrail"')
@@ -21,7 +21,7 @@ export function malformedRequest(_error: FastifyError, request: FastifyRequest, 
   answerError(new ApiError('request_malformed'), request, reply)
 }
 
-function asApiError(error: unknown): ApiError {
+function asApiError(error: unknown, request: FastifyRequest): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof LogFull) return new ApiError('log_full', { retryAfter: 30 })
   if (error instanceof LogBroken || error instanceof LogClosed)
@@ -31,7 +31,7 @@ function asApiError(error: unknown): ApiError {
     return new ApiError('store_unavailable', { retryAfter: 5 })
   }
   if (isTimeout(error)) return new ApiError('store_timeout', { retryAfter: 30 })
-  return fastifyFault(error as FastifyError)
+  return fastifyFault(error as FastifyError, request)
 }
 
 /** ClickHouse: 159 TIMEOUT_EXCEEDED, 241 MEMORY_LIMIT_EXCEEDED. */
@@ -40,8 +40,8 @@ function isTimeout(error: unknown): boolean {
   return error instanceof Error && (code === '159' || code === '241' || error.name === 'TimeoutError')
 }
 
-function fastifyFault(error: FastifyError): ApiError {
-  if (error.validation !== undefined) return validationFault(error)
+function fastifyFault(error: FastifyError, request: FastifyRequest): ApiError {
+  if (error.validation !== undefined) return validationFault(error, request)
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ApiError('body_too_large')
@@ -55,13 +55,20 @@ function fastifyFault(error: FastifyError): ApiError {
   return status >= 400 && status < 500 ? new ApiError('request_malformed') : new ApiError('internal')
 }
 
-function validationFault(error: FastifyError): ApiError {
+function validationFault(error: FastifyError, request: FastifyRequest): ApiError {
   const fault = error.validation?.[0]
   const inside = fault?.instancePath.split('/')[1]
   const extra = fault?.keyword === 'additionalProperties' ? fault.params.additionalProperty : undefined
   if (typeof extra === 'string') {
     const code = laterParameters.includes(extra) ? 'not_supported_yet' : 'parameter_unknown'
     return new ApiError(code, { field: extra })
+  }
+  const asked = (request.query as Record<string, unknown> | undefined)?.by
+  if (inside === 'by' && laterSourceKinds.includes(String(asked))) {
+    return new ApiError('not_supported_yet', {
+      field: 'by',
+      message: `Sources by ${asked} need rules or enrichment, which this version does not have yet; use ip, org or header_from.`,
+    })
   }
   const missing = fault?.keyword === 'required' ? String(fault.params.missingProperty) : undefined
   const field = missing ?? inside ?? error.validationContext ?? 'request'

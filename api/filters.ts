@@ -35,13 +35,13 @@ export function oneOf(
 }
 
 /** As `oneOf`, for a column that is a list: one of its entries. */
-export function anyEntry(name: string, expression: string, values: readonly string[] | undefined): Condition[] {
-  return listCondition(
-    name,
-    values,
-    (value) => value,
-    (list) => `hasAny(${expression}, ${list})`,
-  )
+export function anyEntry(
+  name: string,
+  expression: string,
+  values: readonly string[] | undefined,
+  read: (value: string) => string = (value) => value,
+): Condition[] {
+  return listCondition(name, values, read, (list) => `hasAny(${expression}, ${list})`)
 }
 
 function listCondition(

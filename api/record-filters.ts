@@ -72,7 +72,11 @@ function addressCondition(value: string, index: number): Condition {
 /** First and last address, as IPv6; null when the text is no address. Throws `parameter_invalid` for a bad network. */
 function addressBounds(value: string): { first: string; last: string } | null {
   const [text, length, ...rest] = value.split('/')
-  if (text === undefined || !ipaddr.isValid(text) || (ipaddr.IPv4.isValid(text) && !ipaddr.IPv4.isValidFourPartDecimal(text))) {
+  if (
+    text === undefined ||
+    !ipaddr.isValid(text) ||
+    (ipaddr.IPv4.isValid(text) && !ipaddr.IPv4.isValidFourPartDecimal(text))
+  ) {
     return null
   }
   const address = ipaddr.parse(text)

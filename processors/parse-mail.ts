@@ -8,8 +8,8 @@ import { REJECTS } from '../topics/rejects.ts'
 import { REPORTS } from '../topics/reports.ts'
 import type { RejectCode } from './formats/codes.ts'
 import { type Delivery, type EventWriter, MailEvents } from './mail-events.ts'
-import { type ParsePool, WorkerLost } from './parse-pool.ts'
-import type { ParseResult, ParseTask } from './parse-worker.ts'
+import { type ParsePool, type ParseResult, WorkerLost } from './parse-pool.ts'
+import type { MailToParse } from './parse-worker.ts'
 import type { Processor, Produced, ProducedEvent } from './processor.ts'
 
 export interface ParseMailOptions {
@@ -82,14 +82,9 @@ function deliveryOf({ headers, timestamp, partition, offset }: LogEvent): Omit<D
   }
 }
 
-async function attempt(
-  options: ParseMailOptions,
-  event: LogEvent,
-  task: Omit<ParseTask, 'slot'>,
-  size: number,
-): Promise<Produced> {
+async function attempt(options: ParseMailOptions, event: LogEvent, mail: MailToParse, size: number): Promise<Produced> {
   try {
-    return producedFrom(await options.pool.parse(task, size))
+    return producedFrom(await options.pool.parse(mail, size))
   } catch (error) {
     if (!(error instanceof WorkerLost)) throw error
     return rejectWhole(options, event, 'gave_up', error.message, false)
@@ -115,6 +110,7 @@ function rejectWhole(
       topic,
       event: { key, value, timestamp: event.timestamp },
     })),
+    bytes: events.events.reduce((sum, { value }) => sum + value.length, 0),
     release: async () => undefined,
   }
 }
@@ -122,6 +118,7 @@ function rejectWhole(
 function producedFrom(result: ParseResult): Produced {
   return {
     events: eventsOf(result),
+    bytes: result.events.reduce((sum, { length }) => sum + length, 0),
     async release() {
       if (result.spoolFile !== null) await rm(result.spoolFile, { force: true })
     },

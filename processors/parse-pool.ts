@@ -1,12 +1,13 @@
 /**
  * The worker threads that read mails. A worker that takes too long or too much memory is ended, and takes one mail with
- * it: that mail is tried once more, alone and with three times the time, and then rejected.
+ * it: that mail is tried once more, alone and with three times the time, and then given up. The mails that shared its
+ * task are read again as if nothing had been.
  */
 import { availableParallelism } from 'node:os'
 import { extname } from 'node:path'
 import { Piscina } from 'piscina'
 import type { Limits } from './formats/limits.ts'
-import type { ParseResult, ParseTask, ParseWorkerData } from './parse-worker.ts'
+import type { MailToParse, ParseAnswer, ParsedEvent, ParseTask, ParseWorkerData } from './parse-worker.ts'
 
 export interface ParsePoolOptions {
   readonly schemaIds: Readonly<Record<string, number>>
@@ -24,100 +25,189 @@ export interface ParsePoolOptions {
 
 /** The worker was ended by time or memory while it read this mail: an accident, not a finding about the mail. */
 export class WorkerLost extends Error {}
+/** The reader threw: a fault of ours. */
+export class ReaderFailed extends Error {}
+
+/** What came of one mail. `buffer` holds the values of `events`. */
+export interface ParseResult {
+  readonly events: readonly ParsedEvent[]
+  readonly buffer: Uint8Array
+  readonly spoolFile: string | null
+}
 
 export interface ParsePool {
-  /** Mails that may be under way at once; `parse` waits beyond it. */
+  /** Mails that it makes sense to have waiting here; more only take memory. */
   readonly capacity: number
-  /** Rejects with `WorkerLost` after the second accident; any other error is a fault in the reader. */
-  parse(task: Omit<ParseTask, 'slot'>, bytes: number): Promise<ParseResult>
+  /** Rejects with `WorkerLost` after the second accident, with `ReaderFailed` on a fault in the reader. */
+  parse(mail: MailToParse, bytes: number): Promise<ParseResult>
   close(): Promise<void>
 }
 
-const QUEUED_PER_WORKER = 4
+/** Tasks sent ahead to each worker, so that it never waits for the main thread. */
+const TASKS_PER_WORKER = 2
+/** A task is sent when a worker has room; what waits then goes together, up to this. */
+const TASK_MAILS = 24
+const TASK_BYTES = 512 * 1024
 const WATCH_MILLISECONDS = 250
 
+interface Waiting {
+  readonly mail: MailToParse
+  readonly bytes: number
+  readonly resolve: (result: ParseResult) => void
+  readonly reject: (error: Error) => void
+}
+
+/** A task under way, as the watch sees it. */
 interface Running {
-  begun: number | null
-  readonly budget: number
+  readonly waiting: readonly Waiting[]
   readonly controller: AbortController
+  readonly budgetFactor: number
+  begun: number
+  since: number
 }
 
 export function openParsePool(options: ParsePoolOptions): ParsePool {
-  const workers = options.workers ?? availableParallelism()
-  const capacity = workers * QUEUED_PER_WORKER
-  const started = new SharedArrayBuffer(4 * (capacity + 1))
-  const flags = new Int32Array(started)
-  const running = new Map<number, Running>()
-  const freeSlots = Array.from({ length: capacity }, (_, slot) => slot)
-  const waiting: ((slot: number) => void)[] = []
-  const { schemaIds, spoolFolder, limits } = options
-  const data: ParseWorkerData = { schemaIds, spoolFolder, limits, started }
-  const heap = options.heapMegabytes ?? 512
-  const pool = new Piscina<ParseTask, ParseResult>({
-    filename: new URL(`./parse-worker${extname(import.meta.url)}`, import.meta.url).href,
-    minThreads: workers,
-    maxThreads: workers,
-    concurrentTasksPerWorker: 1,
-    workerData: data,
-    resourceLimits: { maxOldGenerationSizeMb: heap },
-  })
-  let alone: Promise<unknown> = Promise.resolve()
+  return new WorkerPool(options)
+}
 
-  const watch = setInterval(() => {
-    for (const [slot, task] of running) {
-      if (Atomics.load(flags, slot) === 0) continue
-      task.begun ??= performance.now()
-      if (performance.now() - task.begun > task.budget) task.controller.abort()
-    }
-  }, WATCH_MILLISECONDS)
-  watch.unref()
+class WorkerPool implements ParsePool {
+  readonly capacity: number
+  readonly #options: ParsePoolOptions
+  readonly #pool: Piscina<ParseTask, ParseAnswer>
+  readonly #begun: Int32Array
+  readonly #freeSlots: number[]
+  readonly #running = new Map<number, Running>()
+  readonly #watch: NodeJS.Timeout
+  readonly #aloneSlot: number
+  #queue: Waiting[] = []
+  #alone: Promise<unknown> = Promise.resolve()
 
-  const takeSlot = async () => freeSlots.pop() ?? (await new Promise<number>((resolve) => waiting.push(resolve)))
-  const giveSlot = (slot: number) => {
-    const next = waiting.shift()
-    if (next === undefined) freeSlots.push(slot)
-    else next(slot)
+  constructor(options: ParsePoolOptions) {
+    this.#options = options
+    const workers = options.workers ?? availableParallelism()
+    const slots = workers * TASKS_PER_WORKER
+    this.capacity = slots * TASK_MAILS
+    this.#aloneSlot = slots
+    this.#freeSlots = Array.from({ length: slots }, (_, slot) => slot)
+    const begun = new SharedArrayBuffer(4 * (slots + 1))
+    this.#begun = new Int32Array(begun)
+    const { schemaIds, spoolFolder, limits } = options
+    const data: ParseWorkerData = { schemaIds, spoolFolder, limits, begun }
+    this.#pool = new Piscina({
+      filename: new URL(`./parse-worker${extname(import.meta.url)}`, import.meta.url).href,
+      minThreads: workers,
+      maxThreads: workers,
+      concurrentTasksPerWorker: 1,
+      workerData: data,
+      resourceLimits: { maxOldGenerationSizeMb: options.heapMegabytes ?? 512 },
+    })
+    this.#watch = setInterval(() => this.#endSlow(), WATCH_MILLISECONDS)
+    this.#watch.unref()
   }
 
-  const runOnce = async (task: Omit<ParseTask, 'slot'>, slot: number, budget: number): Promise<ParseResult> => {
-    const controller = new AbortController()
-    Atomics.store(flags, slot, 0)
-    running.set(slot, { begun: null, budget, controller })
-    try {
-      // A view may share its buffer with the rest of a batch, and cloning a view clones all of its buffer.
-      const bytes = task.bytes === null ? null : new Uint8Array(task.bytes)
-      const transferList = bytes === null ? [] : [bytes.buffer]
-      return await pool.run({ ...task, bytes, slot }, { signal: controller.signal, transferList })
-    } catch (error) {
-      if (isAccident(error))
-        throw new WorkerLost(`The worker was ended after ${Math.round(budget / 1000)} s or by its memory limit.`)
-      throw error
-    } finally {
-      running.delete(slot)
-    }
+  parse(mail: MailToParse, bytes: number): Promise<ParseResult> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ mail, bytes, resolve, reject })
+      // Mails that arrive in this turn go together.
+      if (this.#queue.length === 1) setImmediate(() => this.#send())
+    })
   }
 
-  return {
-    capacity,
-    async parse(task, bytes) {
-      const megabytes = bytes / 1048576
-      const budget = (options.milliseconds ?? 60_000) + megabytes * (options.millisecondsPerMegabyte ?? 6_000)
-      const slot = await takeSlot()
-      try {
-        return await runOnce(task, slot, budget)
-      } catch (error) {
-        if (!(error instanceof WorkerLost)) throw error
-      } finally {
-        giveSlot(slot)
+  async close(): Promise<void> {
+    clearInterval(this.#watch)
+    await this.#pool.destroy()
+  }
+
+  #send(): void {
+    while (this.#queue.length > 0 && this.#freeSlots.length > 0) {
+      const task: Waiting[] = []
+      let bytes = 0
+      while (
+        task.length < TASK_MAILS &&
+        this.#queue.length > 0 &&
+        (task.length === 0 || bytes + this.#queue[0]!.bytes <= TASK_BYTES)
+      ) {
+        const next = this.#queue.shift()!
+        bytes += next.bytes
+        task.push(next)
       }
-      const again = alone.then(() => runOnce(task, capacity, budget * 3))
-      alone = again.catch(() => undefined)
-      return again
-    },
-    async close() {
-      clearInterval(watch)
-      await pool.destroy()
-    },
+      const slot = this.#freeSlots.pop()!
+      void this.#runTask(task, slot).finally(() => {
+        this.#freeSlots.push(slot)
+        this.#send()
+      })
+    }
+  }
+
+  /** Settles every mail of the task; never rejects. */
+  async #runTask(task: readonly Waiting[], slot: number): Promise<void> {
+    try {
+      this.#settle(task, await this.#run(task, slot, 1))
+    } catch (error) {
+      if (!isAccident(error)) {
+        for (const { reject } of task) reject(error as Error)
+        return
+      }
+      // The mail that was being read when the worker was lost; none when the task still waited.
+      const culprit = task[Atomics.load(this.#begun, slot) - 1]
+      for (const waiting of task) if (waiting !== culprit) this.#queue.push(waiting)
+      if (culprit !== undefined) this.#tryAlone(culprit)
+    }
+  }
+
+  /** The second try: nothing else beside it in its task, one such try at a time, three times the time. */
+  #tryAlone(waiting: Waiting): void {
+    this.#alone = this.#alone.then(async () => {
+      try {
+        this.#settle([waiting], await this.#run([waiting], this.#aloneSlot, 3))
+      } catch (error) {
+        const what = `Reading the mail was ended twice, by its limit of ${Math.round((this.#budgetOf(waiting) * 3) / 1000)} s or of memory.`
+        waiting.reject(isAccident(error) ? new WorkerLost(what) : (error as Error))
+      }
+    })
+  }
+
+  async #run(waiting: readonly Waiting[], slot: number, budgetFactor: number): Promise<ParseAnswer> {
+    const controller = new AbortController()
+    Atomics.store(this.#begun, slot, 0)
+    this.#running.set(slot, { waiting, controller, budgetFactor, begun: 0, since: 0 })
+    // A view may share its buffer with the rest of a batch, and cloning a view clones all of its buffer.
+    const mails = waiting.map(({ mail }) => ({
+      ...mail,
+      bytes: mail.bytes === null ? null : new Uint8Array(mail.bytes),
+    }))
+    const transferList = mails.flatMap(({ bytes }) => (bytes === null ? [] : [bytes.buffer]))
+    try {
+      return await this.#pool.run({ slot, mails }, { signal: controller.signal, transferList })
+    } finally {
+      this.#running.delete(slot)
+    }
+  }
+
+  #settle(task: readonly Waiting[], { mails, buffer }: ParseAnswer): void {
+    for (const [index, { events, spoolFile, fault }] of mails.entries()) {
+      if (fault === null) task[index]!.resolve({ events, buffer, spoolFile })
+      else task[index]!.reject(new ReaderFailed(fault))
+    }
+  }
+
+  #budgetOf({ bytes }: Waiting): number {
+    const { milliseconds = 60_000, millisecondsPerMegabyte = 6_000 } = this.#options
+    return milliseconds + (bytes / 1048576) * millisecondsPerMegabyte
+  }
+
+  /** Ends workers that have been at one mail for longer than it may take. */
+  #endSlow(): void {
+    const now = performance.now()
+    for (const [slot, task] of this.#running) {
+      const begun = Atomics.load(this.#begun, slot)
+      if (begun !== task.begun) {
+        task.begun = begun
+        task.since = now
+      }
+      const mail = task.waiting[begun - 1]
+      if (mail !== undefined && now - task.since > this.#budgetOf(mail) * task.budgetFactor) task.controller.abort()
+    }
   }
 }
 

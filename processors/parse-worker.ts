@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
 import { mailId } from '../topics/ingest.ts'
 import type { Limits } from './formats/limits.ts'
-import { type Delivery, type EncodedEvent, EventWriter, MailEvents, type OutputTopic } from './mail-events.ts'
+import { type Delivery, EventWriter, MailEvents, type OutputTopic } from './mail-events.ts'
 import { readReportMail } from './read-mail.ts'
 import { transferring } from './transfer.ts'
 
@@ -15,96 +15,122 @@ export interface ParseWorkerData {
   readonly schemaIds: Readonly<Record<string, number>>
   readonly spoolFolder: string
   readonly limits: Limits
-  /** One slot a task under way: the worker writes 1 when it begins, so that waiting in a queue is not counted as work. */
-  readonly started: SharedArrayBuffer
+  /**
+   * One number a slot: how many mails of the task there have been begun. It tells the other side which mail a worker
+   * was at when it was lost or is slow, and that waiting in a queue is no work.
+   */
+  readonly begun: SharedArrayBuffer
 }
 
 /** A mail to read: its bytes, or where they lie and what they must hash to. */
-export interface ParseTask {
+export interface MailToParse {
   readonly bytes: Uint8Array | null
   readonly file: { readonly path: string; readonly sha256: string } | null
   readonly delivery: Omit<Delivery, 'mailId'>
+}
+
+/** Some mails at once: a message to a thread costs as much as reading a small mail. */
+export interface ParseTask {
   readonly slot: number
+  readonly mails: readonly MailToParse[]
 }
 
 export interface ParsedEvent {
   readonly topic: OutputTopic
   readonly key: string
-  /** Place in `buffer`. */
+  /** Place in the answer's buffer. */
   readonly start: number
   readonly length: number
   /** What follows in the spool file, for events of large reports. */
   readonly spooled: { readonly start: number; readonly length: number } | null
 }
 
-export interface ParseResult {
+/** What came of one mail, or the fault of ours that it met. */
+export interface ParsedMail {
   readonly events: readonly ParsedEvent[]
-  readonly buffer: Uint8Array
   /** A file to be removed when the events are durable, or null. */
   readonly spoolFile: string | null
+  readonly fault: string | null
+}
+
+export interface ParseAnswer {
+  readonly mails: readonly ParsedMail[]
+  readonly buffer: Uint8Array
 }
 
 const settings: ParseWorkerData = workerData
-const started = new Int32Array(settings.started)
-let writer: EventWriter | undefined
+const begun = new Int32Array(settings.begun)
+const writer = new EventWriter(settings.schemaIds)
 
-function bytesOf(task: ParseTask): Uint8Array {
-  if (task.file === null) return task.bytes ?? new Uint8Array()
-  const bytes = readFileSync(task.file.path)
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  if (sha256 !== task.file.sha256)
-    throw new Error(`The blob ${task.file.sha256} does not hold the bytes that its name says.`)
-  return bytes
-}
+/** Values collected for one buffer. */
+class Buffers {
+  readonly #pieces: Uint8Array[] = []
+  length = 0
 
-export default async function parseMail(task: ParseTask): Promise<ParseResult> {
-  Atomics.store(started, task.slot, 1)
-  writer ??= new EventWriter(settings.schemaIds)
-  const bytes = bytesOf(task)
-  const id = task.file?.sha256 ?? mailId(bytes)
-  const events = new MailEvents({ ...task.delivery, mailId: id }, writer, settings.spoolFolder)
-  try {
-    await readReportMail(bytes, settings.limits, events)
-    const result = pack(events)
-    return transferring(result, result.buffer)
-  } catch (error) {
-    events.spool.discard()
-    throw error
+  push(...pieces: readonly Uint8Array[]): { start: number; length: number } {
+    const start = this.length
+    for (const piece of pieces) {
+      this.#pieces.push(piece)
+      this.length += piece.length
+    }
+    return { start, length: this.length - start }
+  }
+
+  /** All in memory of its own, which can be transferred. */
+  joined(): Uint8Array {
+    const buffer = new Uint8Array(this.length)
+    let at = 0
+    for (const piece of this.#pieces) {
+      buffer.set(piece, at)
+      at += piece.length
+    }
+    return buffer
   }
 }
 
-/** All values in one buffer; the bodies of spooled events too, unless they are in a file. */
-function pack(events: MailEvents): ParseResult {
-  const { spool } = events
+export default async function parseMails({ slot, mails }: ParseTask): Promise<ParseAnswer> {
+  const buffers = new Buffers()
+  const parsed: ParsedMail[] = []
+  for (const [index, mail] of mails.entries()) {
+    Atomics.store(begun, slot, index + 1)
+    parsed.push(await parseOne(mail, buffers))
+  }
+  const buffer = buffers.joined()
+  return transferring({ mails: parsed, buffer }, buffer)
+}
+
+async function parseOne(mail: MailToParse, buffers: Buffers): Promise<ParsedMail> {
+  let events: MailEvents | undefined
+  try {
+    const bytes = bytesOf(mail)
+    const id = mail.file?.sha256 ?? mailId(bytes)
+    events = new MailEvents({ ...mail.delivery, mailId: id }, writer, settings.spoolFolder)
+    await readReportMail(bytes, settings.limits, events)
+    return pack(events, buffers)
+  } catch (error) {
+    events?.spool.discard()
+    return { events: [], spoolFile: null, fault: error instanceof Error ? `${error.message}` : String(error) }
+  }
+}
+
+function bytesOf({ bytes, file }: MailToParse): Uint8Array {
+  if (file === null) return bytes ?? new Uint8Array()
+  const read = readFileSync(file.path)
+  const sha256 = createHash('sha256').update(read).digest('hex')
+  if (sha256 !== file.sha256) throw new Error(`The blob ${file.sha256} does not hold the bytes that its name says.`)
+  return read
+}
+
+/** Values into the common buffer; the bodies of spooled events too, unless they are in a file. */
+function pack({ events, spool }: MailEvents, buffers: Buffers): ParsedMail {
   const spoolFile = spool.path
   if (spoolFile !== null) spool.flush()
-  const bodies = spoolFile === null ? Buffer.concat([...spool.read()]) : undefined
-  const piecesOf = ({ value, spooled }: EncodedEvent): readonly Uint8Array[] =>
-    spooled === null || bodies === undefined
-      ? [value]
-      : [value, bodies.subarray(spooled.start, spooled.start + spooled.length)]
-  const pieces: Uint8Array[] = []
-  const packed: ParsedEvent[] = []
-  let start = 0
-  for (const event of events.events) {
-    const value = piecesOf(event)
-    const length = value.reduce((sum, piece) => sum + piece.length, 0)
-    pieces.push(...value)
-    packed.push({
-      topic: event.topic,
-      key: event.key,
-      start,
-      length,
-      spooled: spoolFile === null ? null : event.spooled,
-    })
-    start += length
-  }
+  const bodies = spoolFile === null && spool.size > 0 ? Buffer.concat([...spool.read()]) : undefined
+  const packed = events.map(({ topic, key, value, spooled }): ParsedEvent => {
+    if (spooled === null || bodies === undefined) return { topic, key, ...buffers.push(value), spooled }
+    const body = bodies.subarray(spooled.start, spooled.start + spooled.length)
+    return { topic, key, ...buffers.push(value, body), spooled: null }
+  })
   spool.detach()
-  const buffer = new Uint8Array(start)
-  let at = 0
-  for (const piece of pieces) {
-    buffer.set(piece, at)
-    at += piece.length
-  }
-  return { events: packed, buffer, spoolFile }
+  return { events: packed, spoolFile, fault: null }
 }

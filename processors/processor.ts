@@ -10,6 +10,8 @@ export interface ProducedEvent {
 /** What came of one event. Large results come piecewise; `release` frees what they lie in. */
 export interface Produced {
   readonly events: Iterable<ProducedEvent>
+  /** Memory that it takes until it is released. */
+  readonly bytes: number
   release(): Promise<void>
 }
 

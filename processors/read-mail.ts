@@ -92,7 +92,6 @@ class MailReading {
       this.#consumer.mail({ ...noFields, size: bytes.length }, 'rejected', [])
       return
     }
-    this.#warnings.push(...mail.warnings)
     this.#reportDomain = mail.root.fields.get('tls-report-domain')
     this.#claimsReport = claimsReport(mail.root, mail.fields)
     const consumed = new Set<Entity>()
@@ -114,7 +113,8 @@ class MailReading {
             : this.#rejects > 0
               ? 'rejected'
               : 'other'
-    this.#consumer.mail(mail.fields, kind, this.#warnings)
+    // Reading the parts adds to the warnings of the mail: a repaired encoding is known only then.
+    this.#consumer.mail(mail.fields, kind, [...mail.warnings, ...this.#warnings])
   }
 
   #reject(part: string, reject: Reject): void {

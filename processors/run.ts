@@ -31,6 +31,8 @@ export class ProcessorStopped extends Error {}
 
 /** Input bytes under way; beyond it the loop waits. */
 const MAX_BYTES_UNDER_WAY = 96 * 1024 * 1024
+/** Results that wait for the log. */
+const MAX_BYTES_PRODUCED = 64 * 1024 * 1024
 const MAX_BATCH_EVENTS = 256
 const MAX_BATCH_BYTES = 16 * 1024 * 1024
 /** Batches whose outputs are not durable yet. */
@@ -43,6 +45,7 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
   const signal = AbortSignal.any([options.signal, stop.signal])
   const appender = new Appender(log, physical, signal, options.onProblem)
   const room = new Room(processor.concurrency, MAX_BYTES_UNDER_WAY)
+  const produceRoom = new Room(Number.POSITIVE_INFINITY, MAX_BYTES_PRODUCED)
   const failures = new FailureCount(options, appender)
   const open: Promise<void>[] = []
   let failed: unknown
@@ -52,22 +55,26 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
   }
 
   const handleOne = async (event: LogEvent): Promise<void> => {
+    let produced: Produced
     await room.take(event.value.length)
     try {
-      let produced: Produced
-      try {
-        produced = await processor.handle(event)
-        await failures.succeeded()
-      } catch (error) {
-        await failures.failed(event, error)
-        return
-      }
-      await appender.append(produced)
-      state.handled++
-      state.bytes += event.value.length
+      produced = await processor.handle(event)
+      await failures.succeeded()
+    } catch (error) {
+      await failures.failed(event, error)
+      return
     } finally {
       room.give(event.value.length)
     }
+    // From here on the result waits for the log, while the next event is handled.
+    await produceRoom.take(produced.bytes)
+    try {
+      await appender.append(produced)
+    } finally {
+      produceRoom.give(produced.bytes)
+    }
+    state.handled++
+    state.bytes += event.value.length
   }
   const finishBatch = async (batch: Batch, before: Promise<void>): Promise<void> => {
     await Promise.all(batch.events.map(handleOne))

@@ -1,5 +1,7 @@
 -- One row per record and variant of a report. Rows are facts: all that is not in the key is determined by it, so a row
--- that arrives again is the same row. A row counts when its report's winner is its variant (see winners.ts).
+-- that arrives again is the same row. A row counts when its report's winner is its variant (see winners.ts). Not
+-- partitioned: an insert of many months would become as many parts. What most queries read is LZ4, the rest ZSTD (12.4
+-- bytes a record instead of 14.4; measured with bench/project.ts).
 CREATE TABLE {table} (
   policy_domain LowCardinality(String),
   day Date,
@@ -8,27 +10,27 @@ CREATE TABLE {table} (
   record_index UInt32,
   org LowCardinality(String),
   source_ip IPv6,
-  source_text String,                       -- the address as sent when it is none, else ''
-  count Nullable(Float64),                  -- as sent; null when it was no number
-  messages UInt32,                          -- what it adds to totals: count when plausible, else 0
-  disposition LowCardinality(String),       -- '' = not said, here and below
-  dkim LowCardinality(String),
-  spf LowCardinality(String),
+  source_text String CODEC(ZSTD(1)),        -- the address as sent when it is none, else ''
+  count Nullable(Float64) CODEC(ZSTD(1)),   -- as sent; null when it was no number
+  messages UInt32 CODEC(T64, LZ4),          -- what it adds to totals: count when plausible, else 0
+  disposition LowCardinality(String) CODEC(ZSTD(1)), -- '' = not said, here and below
+  dkim LowCardinality(String) CODEC(ZSTD(1)),
+  spf LowCardinality(String) CODEC(ZSTD(1)),
   dkim_aligned Bool,
   spf_aligned Bool,
-  header_from LowCardinality(String),
-  envelope_from LowCardinality(String),
-  envelope_to LowCardinality(String),
-  reason_type Array(LowCardinality(String)),
-  reason_comment Array(LowCardinality(String)),
-  dkim_domain Array(LowCardinality(String)),
-  dkim_selector Array(LowCardinality(String)),
-  dkim_result Array(LowCardinality(String)),
-  dkim_human_result Array(LowCardinality(String)),
-  spf_domain Array(LowCardinality(String)),
-  spf_scope Array(LowCardinality(String)),
-  spf_result Array(LowCardinality(String)),
+  header_from LowCardinality(String) CODEC(ZSTD(1)),
+  envelope_from LowCardinality(String) CODEC(ZSTD(1)),
+  envelope_to LowCardinality(String) CODEC(ZSTD(1)),
+  reason_type Array(LowCardinality(String)) CODEC(ZSTD(1)),
+  reason_comment Array(LowCardinality(String)) CODEC(ZSTD(1)),
+  dkim_domain Array(LowCardinality(String)) CODEC(ZSTD(1)),
+  dkim_selector Array(LowCardinality(String)) CODEC(ZSTD(1)),
+  dkim_result Array(LowCardinality(String)) CODEC(ZSTD(1)),
+  dkim_human_result Array(LowCardinality(String)) CODEC(ZSTD(1)),
+  spf_domain Array(LowCardinality(String)) CODEC(ZSTD(1)),
+  spf_scope Array(LowCardinality(String)) CODEC(ZSTD(1)),
+  spf_result Array(LowCardinality(String)) CODEC(ZSTD(1)),
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = ReplacingMergeTree
-ORDER BY (policy_domain, day, variant, record_index)
+ORDER BY (policy_domain, day, report_key, variant, record_index)
 SETTINGS {settings}

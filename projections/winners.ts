@@ -12,12 +12,26 @@ export type Tables = Readonly<Record<TableName, string>>
 
 const DMARC_REPORT = 'policy_domain, day, report_key'
 const TLS_REPORT = 'day, report_key'
+const SHORT_KEY = 'reinterpretAsUInt64(report_key)'
 const FIRST_DELIVERY = 'received_at, variant, mail_id, part, parser_version'
 
 /** One row per DMARC report that matches: the columns named, of its winner. A subquery without brackets. */
 export function winningDmarcReports(tables: Tables, condition: string, columns: readonly string[]): string {
   return `SELECT ${columns.join(', ')} FROM ${tables.dmarc_reports} WHERE ${condition}
     ORDER BY ${DMARC_REPORT}, ${FIRST_DELIVERY} LIMIT 1 BY ${DMARC_REPORT}`
+}
+
+/**
+ * The same rows as `winningDmarcReports`, for conditions that many domains match: reports with one row, nearly all, need
+ * no sorting (measured: 170 ms instead of 360 for 830,000 reports, but 28 instead of 14 for the reports of one domain).
+ * Reports are told apart by 64 bits of their key; should two share them, both are only sorted with the others.
+ */
+export function winningDmarcReportsOfMany(tables: Tables, condition: string, columns: readonly string[]): string {
+  const several = `SELECT ${SHORT_KEY} AS short_key FROM ${tables.dmarc_reports} WHERE ${condition}
+    GROUP BY short_key HAVING count() > 1`
+  return `SELECT ${columns.join(', ')} FROM ${tables.dmarc_reports}
+    WHERE (${condition}) AND ${SHORT_KEY} NOT IN (${several})
+    UNION ALL (${winningDmarcReports(tables, `(${condition}) AND ${SHORT_KEY} IN (${several})`, columns)})`
 }
 
 /** One row per TLS report that matches: the columns named, of its winner. */

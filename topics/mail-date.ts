@@ -83,16 +83,19 @@ function toIso(
   second: string | undefined,
   zone: string,
 ): string | null {
-  const [h, m] = [Number(hour ?? 0), Number(minute ?? 0)]
-  const s = Math.min(Number(second ?? 0), 59)
-  if (h > 23 || m > 59 || Number(second ?? 0) > 60) return null
-  const local = new Date(Date.UTC(2000, month, day, h, m, s))
-  local.setUTCFullYear(year, month, day)
-  if (month < 0 || local.getUTCMonth() !== month || local.getUTCDate() !== day) return null
-  const instant = new Date(local.getTime() - zoneMinutes(zone) * 60_000)
-  return instant.getUTCFullYear() > 9999 || instant.getUTCFullYear() < 0
-    ? null
-    : `${instant.toISOString().slice(0, 19)}Z`
+  const [h, m, s] = [Number(hour ?? 0), Number(minute ?? 0), Number(second ?? 0)]
+  if (h > 23 || m > 59 || s > 60 || day < 1 || day > daysOf(month, year)) return null
+  // A leap second counts as the one before it.
+  const local = Date.UTC(year, month, day, h, m, Math.min(s, 59))
+  const instant = new Date(local - zoneMinutes(zone) * 60_000)
+  return instant.getUTCFullYear() > 9999 ? null : `${instant.toISOString().slice(0, 19)}Z`
+}
+
+/** Days of a month (0 is January); 0 when there is no such month, or the year is before 1900, when there was no mail. */
+function daysOf(month: number, year: number): number {
+  if (year < 1900) return 0
+  if (month === 1) return (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0 ? 29 : 28
+  return [31, 0, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month] ?? 0
 }
 
 /** Instant of a mail's date, `YYYY-MM-DDTHH:MM:SSZ`; null when the text is no date. Fractions of seconds are cut. */

@@ -67,13 +67,16 @@ export const getDmarcRecords: Route = (server, context) => {
     const range = listRange(request.query, context.now())
     const reports = allOf(reportConditions(request.query))
     const records = allOf(recordConditions(request.query))
-    return answerList({ request, reply, reading, range }, {
-      item,
-      key,
-      keyOf: (record: Item): Key => [record.day, record.domain, record.report_id, record.record_index],
-      read: (after: Key | null, limit: number | null) =>
-        itemsOf(readRecords(reading, range, reports, records, after, limit), recordOf),
-    })
+    return answerList(
+      { request, reply, reading, range },
+      {
+        item,
+        key,
+        keyOf: (record: Item): Key => [record.day, record.domain, record.report_id, record.record_index],
+        read: (after: Key | null, limit: number | null) =>
+          itemsOf(readRecords(reading, range, reports, records, after, limit), recordOf),
+      },
+    )
   })
 }
 
@@ -139,12 +142,15 @@ function readRecords(
     range,
     {
       statement,
-      after: after === null ? null : {
-        day: afterDay,
-        sql: `(day < {after_day:Date} OR (day = {after_day:Date} AND (policy_domain, report_key, record_index)
+      after:
+        after === null
+          ? null
+          : {
+              day: afterDay,
+              sql: `(day < {after_day:Date} OR (day = {after_day:Date} AND (policy_domain, report_key, record_index)
           > ({after_domain:String}, toFixedString(unhex({after_report:String}), 32), {after_index:UInt32})))`,
-        parameters: { after_day: afterDay, after_domain: domain, after_report: report, after_index: index },
-      },
+              parameters: { after_day: afterDay, after_domain: domain, after_report: report, after_index: index },
+            },
       days: `SELECT day FROM ${tables.dmarc_reports} WHERE ${chosen}`,
       parameters: { ...reports.parameters, ...records.parameters },
     },

@@ -7,9 +7,7 @@ import { itemsOf } from '../newest-first.ts'
 import { openReading } from '../reading.ts'
 import { recordConditions, recordFilters, reportConditions, reportFilters } from '../record-filters.ts'
 import type { Route } from '../route.ts'
-import { sourceAddress } from '../said.ts'
 import { closed, day, domainParam, errorAnswer, listAnswer, listQuery, messageSums } from '../schemas.ts'
-import { messageColumns } from '../sums.ts'
 import { inRange } from '../time-range.ts'
 
 const kinds = ['ip', 'org', 'header_from'] as const
@@ -29,9 +27,6 @@ type Item = Static<typeof item>
 const key = Type.Tuple([Type.Number(), Type.String({ maxLength: 4096 })])
 type Key = Static<typeof key>
 
-const { org, ...ownFilters } = { ...reportFilters, ...recordFilters }
-const { domain: _domain, ...filters } = { ...ownFilters, org }
-
 const schema = {
   tags: ['domains'],
   summary: 'Sources of a domain, most messages first',
@@ -39,21 +34,27 @@ const schema = {
     'By source address (default), by submitter of the reports, or by the domain of the From field. Takes the filters of ' +
     '`/dmarc/records`. Example: `/api/v1/domains/example.com/sources?by=ip&dkim=fail&spf=fail`',
   params: domainParam,
-  querystring: closed({ ...listQuery, by: Type.Optional(Type.Enum([...kinds])), ...filters }),
+  querystring: closed({
+    ...listQuery,
+    by: Type.Optional(Type.Enum([...kinds])),
+    org: reportFilters.org,
+    ...recordFilters,
+  }),
   response: { 200: listAnswer(item), '4xx': errorAnswer, 503: errorAnswer },
 }
 
 /** What the records are grouped by: text, and the same text for the same source. */
 const sourceKey: Record<Kind, string> = {
-  ip: "if(source_text != '', source_text, toString(source_ip))",
+  ip: "if(source_text != '', source_text, replaceRegexpOne(toString(source_ip), '^::ffff:([0-9.]+)$', '\\\\1'))",
   org: 'toString(org)',
   header_from: 'toString(header_from)',
 }
 /** Grouping by these costs less than by the text. */
 const groupedBy: Record<Kind, string> = { ip: 'source_ip, source_text', org: 'org', header_from: 'header_from' }
 
-interface SourceRow extends Record<keyof typeof messageSums, number> {
+interface SourceRow extends Record<Exclude<keyof typeof messageSums, 'messages'>, number> {
   readonly source: string
+  readonly total: number
   readonly first: string
   readonly last: string
 }
@@ -85,12 +86,15 @@ export const getDomainSources: Route = (server, context) => {
           limit: limit ?? 0,
         },
       )
-    return answerList({ request, reply, reading, range }, {
-      item,
-      key,
-      keyOf: (source: Item): Key => [source.messages, by === 'ip' ? storedAddress(source.key) : source.key],
-      read: (after: Key | null, limit: number | null) => itemsOf(rows(after, limit), (row) => sourceOf(row, by)),
-    })
+    return answerList(
+      { request, reply, reading, range },
+      {
+        item,
+        key,
+        keyOf: (source: Item): Key => [source.messages, source.key],
+        read: (after: Key | null, limit: number | null) => itemsOf(rows(after, limit), (row) => sourceOf(row, by)),
+      },
+    )
   })
 }
 
@@ -106,3 +110,23 @@ const sums = [
   "sumIf(messages, disposition = 'quarantine') AS quarantine",
   "sumIf(messages, disposition = 'reject') AS reject",
 ].join(', ')
+
+function sourceOf(row: SourceRow, by: Kind): Item {
+  return {
+    key: row.source,
+    name: by === 'header_from' ? shownDomain(row.source) : row.source,
+    messages: row.total,
+    passed: row.passed,
+    full_pass: row.full_pass,
+    dkim_only: row.dkim_only,
+    spf_only: row.spf_only,
+    failed: row.failed,
+    none: row.none,
+    quarantine: row.quarantine,
+    reject: row.reject,
+    sender: null,
+    verdicts: null,
+    first_day: row.first,
+    last_day: row.last,
+  }
+}

@@ -17,7 +17,7 @@ const schema = {
   tags: ['mail'],
   summary: 'Send a mail in',
   description:
-    'The body is the mail (RFC 5322) as it is. Optional headers: X-Mailtrail-Source (free text), Envelope-From, ' +
+    'The body is the mail (RFC 5322) as it is. Optional headers: X-Mailtrail-Source (free text, percent-encoded where it is not ASCII), Envelope-From, ' +
     'Envelope-To, Received-At (ISO 8601) and Received-From (what that time was taken from). The answer comes after ' +
     'the mail is durable.\n\nExample: `curl --data-binary @report.eml -H "Content-Type: message/rfc822" ' +
     'http://127.0.0.1:7489/api/v1/mail`',
@@ -99,7 +99,7 @@ function eventHeaders(request: RequestHeaders, now: Date): Record<string, string
   const headers: Record<string, string> = {
     [ingestHeader.receivedAt]: now.toISOString(),
     [ingestHeader.receivedFrom]: 'http',
-    [ingestHeader.source]: free(request['x-mailtrail-source']) ?? 'http',
+    [ingestHeader.source]: decoded(free(request['x-mailtrail-source']) ?? 'http'),
   }
   const from = free(request['envelope-from'])
   const to = free(request['envelope-to'])
@@ -130,4 +130,14 @@ function statedInstant(stated: string, now: Date): string {
 function free(value: string | string[] | undefined): string | undefined {
   const first = Array.isArray(value) ? value[0] : value
   return first === undefined || first === '' ? undefined : Buffer.from(first, 'latin1').toString().slice(0, MAX_HEADER)
+}
+
+/** Paths hold what headers cannot; text with a stray % stays as it is. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (error) {
+    if (error instanceof URIError) return text
+    throw error
+  }
 }

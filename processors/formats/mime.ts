@@ -2,51 +2,19 @@
  * The structure of a mail: MIME (RFC 2045, RFC 2046) over RFC 5322, read in one pass over its octets. Reads what a
  * human would still read, says so in warnings, and refuses by number what is built to exhaust a reader.
  */
-
 import { readMailDate } from '../../topics/mail-date.ts'
 import { Rejected, type WarningCode } from './codes.ts'
-import {
-  type HeaderFields,
-  noHeaderFields,
-  parseStructured,
-  readAddresses,
-  type StructuredField,
-  scanHeader,
-} from './header-fields.ts'
+import { type Delimiter, guessBoundary, MAX_BOUNDARY, Region } from './delimiters.ts'
+import { type Entity, Part, type PartContext } from './entity.ts'
+import { type HeaderFields, noHeaderFields, readAddresses, scanHeader } from './header-fields.ts'
 import { type Limits, MAX_TEXT } from './limits.ts'
+import { parseStructured, type StructuredField } from './parameters.ts'
 import type { MailFields, Warning } from './shapes.ts'
 import { cutText } from './text-encoding.ts'
 import { isTnef, readTnef } from './tnef.ts'
-import { decodeBase64, decodeQuotedPrintable, decodeText, readUuencoded } from './transfer-encoding.ts'
+import { readUuencoded } from './transfer-encoding.ts'
 
-/** A mail or a part of one: header fields and either content or parts. */
-export interface Entity {
-  /**
-   * Where it is: '' the mail, '1', '2.1' the parts of multiparts, numbered as IMAP does (RFC 9051 §6.4.5.1). The mail
-   * in a message/rfc822 part `2` is `2.1`, and its parts are `2.1.1` …: one level more than IMAP, so that no two
-   * entities share a path. Attachments inside TNEF or uuencoded text are numbered below their part.
-   */
-  readonly path: string
-  readonly fields: HeaderFields
-  /** Media type in lower case; text/plain when there is none, application/octet-stream when it is none. */
-  readonly type: string
-  /** Parameters of Content-Type, names in lower case. */
-  readonly parameters: ReadonlyMap<string, string>
-  readonly fileName: string | null
-  readonly charset: string | null
-  /** First word of Content-Disposition in lower case. */
-  readonly disposition: string | null
-  readonly children: readonly Entity[]
-  /** The body as sent, still encoded: a view of the mail's octets, or of the decoded mail that it was found in. */
-  readonly raw: Uint8Array
-  /**
-   * The body without its transfer encoding, decoded once. What had to be repaired is added to the mail's warnings.
-   * Throws Rejected(mime_limit) when a quoted-printable or uuencoded body is larger than `heldBytes`.
-   */
-  content(): Uint8Array
-  /** The content as text. Throws Rejected(mime_limit) when it is larger than `heldBytes`. */
-  text(): string
-}
+export type { Entity } from './entity.ts'
 
 /** `warnings` grows while contents are decoded: look at it last. */
 export interface Mail {
@@ -59,13 +27,7 @@ export interface Mail {
 const MAX_MIME_WARNINGS = 50
 /** First look at a header block; most are shorter. It is read again, larger, when it does not end there. */
 const HEADER_WINDOW = 4096
-/** RFC 2046 §5.1.1 allows 70 characters; longer ones are met and harmless up to here. */
-const MAX_BOUNDARY = 1000
-/** Lines of one text in which a lost boundary is looked for. */
-const MAX_GUESSES = 1000
-
-const LINE_OF_DASHES = Buffer.from('\n--')
-const [TAB, LF, CR, SPACE, DASH] = [9, 10, 13, 32, 45]
+const [TAB, LF, CR, SPACE] = [9, 10, 13, 32]
 
 /**
  * Reads the structure of a mail. Contents are decoded when asked for, except those of attached mails that are encoded.
@@ -103,6 +65,11 @@ export function* leaves(root: Entity): Iterable<Entity> {
   for (const child of root.children) yield* leaves(child)
 }
 
+function isFromLine(octets: Buffer, position: number): boolean {
+  const start = octets[position] === 0x3e ? position + 1 : position
+  return octets[start] === 0x46 && octets.toString('latin1', start, start + 5) === 'From '
+}
+
 function isBlank(octets: Buffer): boolean {
   return octets.every((octet) => octet === 0 || octet === SPACE || (octet >= TAB && octet <= CR))
 }
@@ -120,93 +87,7 @@ function withLineFeeds(octets: Buffer): Buffer {
   return copy
 }
 
-/** Octets with the delimiters that end parts of them. `hit` is where the last part that was read ended. */
-class Region {
-  readonly octets: Buffer
-  /** Boundaries of the multiparts that are open, outermost first. */
-  readonly boundaries: Buffer[] = []
-  hit: Delimiter
-
-  constructor(octets: Buffer) {
-    this.octets = octets
-    this.hit = endOf(octets)
-  }
-
-  /** Finds the first delimiter line at or after `from`, which is the beginning of a line. */
-  findDelimiter(from: number): Delimiter {
-    const { octets } = this
-    let lineStart = from
-    if (!(octets[from] === DASH && octets[from + 1] === DASH)) lineStart = this.#nextDashes(from)
-    while (lineStart !== -1) {
-      const found = this.delimiterAt(lineStart, from)
-      if (found !== null) {
-        this.hit = found
-        return found
-      }
-      lineStart = this.#nextDashes(lineStart)
-    }
-    this.hit = endOf(octets)
-    return this.hit
-  }
-
-  #nextDashes(from: number): number {
-    if (this.boundaries.length === 0) return -1
-    const found = this.octets.indexOf(LINE_OF_DASHES, from)
-    return found === -1 ? -1 : found + 1
-  }
-
-  /** The delimiter that the line at `lineStart` is, or null. An exact boundary goes before one that only fits as closed. */
-  delimiterAt(lineStart: number, bodyStart: number): Delimiter | null {
-    const { octets, boundaries } = this
-    if (octets[lineStart] !== DASH || octets[lineStart + 1] !== DASH) return null
-    let closed = -1
-    for (let i = boundaries.length - 1; i >= 0; i--) {
-      const boundary = boundaries[i]!
-      const after = lineStart + 2 + boundary.length
-      if (octets.compare(boundary, 0, boundary.length, lineStart + 2, Math.min(after, octets.length)) !== 0) continue
-      if (this.#isLineEnd(after)) return this.#delimiter(i, false, lineStart, after, bodyStart)
-      const isClosing = octets[after] === DASH && octets[after + 1] === DASH && this.#isLineEnd(after + 2)
-      if (isClosing && closed === -1) closed = i
-    }
-    return closed === -1
-      ? null
-      : this.#delimiter(closed, true, lineStart, lineStart + 4 + boundaries[closed]!.length, bodyStart)
-  }
-
-  #isLineEnd(position: number): boolean {
-    const { octets } = this
-    let i = position
-    while (octets[i] === SPACE || octets[i] === TAB || octets[i] === CR) i++
-    return i >= octets.length || octets[i] === LF
-  }
-
-  #delimiter(boundary: number, closing: boolean, lineStart: number, after: number, bodyStart: number): Delimiter {
-    const newline = this.octets.indexOf(LF, after)
-    let bodyEnd = lineStart
-    if (bodyEnd > bodyStart && this.octets[bodyEnd - 1] === LF) bodyEnd--
-    if (bodyEnd > bodyStart && this.octets[bodyEnd - 1] === CR) bodyEnd--
-    return { boundary, closing, bodyEnd, lineStart, next: newline === -1 ? this.octets.length : newline + 1 }
-  }
-}
-
-function endOf(octets: Buffer): Delimiter {
-  const end = octets.length
-  return { boundary: -1, closing: false, bodyEnd: end, lineStart: end, next: end }
-}
-
-interface Delimiter {
-  /** Index of its boundary in the open ones; -1 is the end of the octets. */
-  readonly boundary: number
-  readonly closing: boolean
-  /** Where the body before it ends: the line break belongs to the delimiter (RFC 2046 §5.1.1). */
-  readonly bodyEnd: number
-  readonly lineStart: number
-  readonly next: number
-}
-
 const mailTypes: ReadonlySet<string> = new Set(['message/rfc822', 'message/rfc-822', 'message/global', 'message/news'])
-const uuencodings: ReadonlySet<string> = new Set(['x-uuencode', 'uuencode', 'x-uue', 'uue'])
-const identities: ReadonlySet<string> = new Set(['', '7bit', '8bit', 'binary', '7-bit', '8-bit', 'none'])
 const noContentType: StructuredField = { value: 'text/plain', parameters: new Map() }
 const mediaType = /^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/
 /** How the header of a mail begins: one of the fields that mail has and that text does not begin with. */
@@ -217,10 +98,12 @@ const mailFileName = /\.(?:eml|msg|mht|rfc822)$/i
 class MailReader {
   readonly warnings: Warning[] = []
   readonly #limits: Limits
+  readonly #partContext: PartContext
   #parts = 0
 
   constructor(limits: Limits) {
     this.#limits = limits
+    this.#partContext = { heldBytes: limits.heldBytes, warn: (code, detail) => this.warn(code, detail) }
   }
 
   warn(code: WarningCode, detail: string): void {
@@ -245,7 +128,7 @@ class MailReader {
     this.#count(depth)
     const { fields, bodyStart } = this.#readHeader(region, start, path, isMail)
     const contentType = this.#contentType(fields, path) ?? defaultType
-    const part = new Part(this, this.#limits, path, fields, contentType)
+    const part = new Part(this.#partContext, path, fields, contentType)
     if (contentType.value.startsWith('multipart/')) this.#readMultipart(region, bodyStart, part, depth)
     else if (mailTypes.has(contentType.value) && part.isIdentity) this.#readMessage(region, bodyStart, part, depth)
     else {
@@ -305,7 +188,7 @@ class MailReader {
       let i = position
       while (octets[i] === SPACE || octets[i] === TAB || octets[i] === CR || octets[i] === 0) i++
       if (octets[i] === LF) position = i + 1
-      else if (/^>?From /.test(octets.toString('latin1', position, position + 6))) {
+      else if (isFromLine(octets, position)) {
         const newline = octets.indexOf(LF, position)
         if (newline === -1) return position
         position = newline + 1
@@ -415,7 +298,7 @@ class MailReader {
   #addFile(part: Part, depth: number, name: string | null, bytes: Uint8Array): void {
     this.#count(depth + 1)
     const type = { value: 'application/octet-stream', parameters: new Map(name === null ? [] : [['name', name]]) }
-    const file = new Part(this, this.#limits, childPath(part, part.children.length + 1), noHeaderFields, type)
+    const file = new Part(this.#partContext, childPath(part, part.children.length + 1), noHeaderFields, type)
     file.raw = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     part.children.push(file)
   }
@@ -423,136 +306,4 @@ class MailReader {
 
 function childPath(part: Entity, number: number): string {
   return part.path === '' ? `${number}` : `${part.path}.${number}`
-}
-
-/** The first line of two dashes and more that a header field or a blank line follows: a delimiter nobody announced. */
-function guessBoundary(octets: Buffer, from: number, end: number): Buffer | null {
-  let lineStart = octets[from] === DASH && octets[from + 1] === DASH ? from : octets.indexOf(LINE_OF_DASHES, from) + 1
-  for (let tries = 0; lineStart > 0 && lineStart < end && tries < MAX_GUESSES; tries++) {
-    const newline = octets.indexOf(LF, lineStart)
-    if (newline === -1) return null
-    const boundary = octets.toString('latin1', lineStart + 2, Math.min(newline, lineStart + 2 + MAX_BOUNDARY)).trimEnd()
-    const after = octets.toString('latin1', newline + 1, newline + 100)
-    if (/^[^\s-]|^-+\S/.test(boundary) && /^(?:content-[\w-]+[ \t]*:|\r*\n)/i.test(after))
-      return Buffer.from(boundary, 'latin1')
-    lineStart = octets.indexOf(LINE_OF_DASHES, lineStart) + 1
-  }
-  return null
-}
-
-class Part implements Entity {
-  readonly path: string
-  readonly fields: HeaderFields
-  readonly type: string
-  readonly parameters: ReadonlyMap<string, string>
-  readonly children: Part[] = []
-  raw: Buffer = Buffer.alloc(0)
-  readonly #reader: MailReader
-  readonly #limits: Limits
-  #encoding: string | null = null
-  #disposition: StructuredField | null = null
-  #content: Buffer | null = null
-
-  constructor(reader: MailReader, limits: Limits, path: string, fields: HeaderFields, contentType: StructuredField) {
-    this.#reader = reader
-    this.#limits = limits
-    this.path = path
-    this.fields = fields
-    this.type = contentType.value
-    this.parameters = contentType.parameters
-  }
-
-  get charset(): string | null {
-    return this.parameters.get('charset')?.toLowerCase() || null
-  }
-
-  get disposition(): string | null {
-    return this.#contentDisposition().value || null
-  }
-
-  get fileName(): string | null {
-    return this.#contentDisposition().parameters.get('filename') || this.parameters.get('name') || null
-  }
-
-  get isIdentity(): boolean {
-    return identities.has(this.#transferEncoding())
-  }
-
-  content(): Buffer {
-    this.#content ??= this.#decode()
-    return this.#content
-  }
-
-  text(): string {
-    const content = this.content()
-    this.#hold(content)
-    return decodeText(content, this.charset)
-  }
-
-  #contentDisposition(): StructuredField {
-    this.#disposition ??= parseStructured(
-      this.fields.raw('content-disposition') ?? this.fields.raw('contentdisposition') ?? '',
-    )
-    return this.#disposition
-  }
-
-  #transferEncoding(): string {
-    this.#encoding ??=
-      /[\w-]+/
-        .exec(this.fields.raw('content-transfer-encoding') ?? this.fields.raw('contenttransferencoding') ?? '')?.[0]
-        .toLowerCase() ?? ''
-    return this.#encoding
-  }
-
-  #decode(): Buffer {
-    const encoding = this.#transferEncoding()
-    const where = `Part ${this.path || '1'}`
-    if (encoding === 'base64') {
-      if (!isPlainFile(this.raw)) return this.#decodeBase64(where)
-      this.#reader.warn('mime_repaired', `${where} is called base64 but is not; it was taken as it is.`)
-      return this.raw
-    }
-    if (encoding === 'quoted-printable') {
-      this.#hold(this.raw)
-      return decodeQuotedPrintable(this.raw)
-    }
-    if (uuencodings.has(encoding)) {
-      this.#hold(this.raw)
-      const file = readUuencoded(this.raw)[0]
-      if (file !== undefined) return file.bytes
-      this.#reader.warn('mime_repaired', `${where} is called uuencoded but is not; it was taken as it is.`)
-      return this.raw
-    }
-    if (!identities.has(encoding)) {
-      this.#reader.warn(
-        'mime_repaired',
-        `${where} has the unknown transfer encoding ${encoding}; it was taken as it is.`,
-      )
-    }
-    if (this.type.startsWith('text/') || !/^\s*(?:H4sI|UEsDB)/.test(this.raw.toString('latin1', 0, 20))) return this.raw
-    this.#reader.warn('mime_repaired', `${where} does not say that it is base64.`)
-    return this.#decodeBase64(where)
-  }
-
-  #decodeBase64(where: string): Buffer {
-    const { bytes, repaired } = decodeBase64(this.raw)
-    if (repaired) this.#reader.warn('base64_repaired', `${where} has characters or padding that do not belong there.`)
-    return bytes
-  }
-
-  #hold(octets: Buffer): void {
-    if (octets.length <= this.#limits.heldBytes) return
-    throw new Rejected(
-      'mime_limit',
-      `Part ${this.path || '1'} is larger than the ${this.#limits.heldBytes} bytes that are held in memory at once.`,
-    )
-  }
-}
-
-/** Octets that begin as gzip, zip, XML or JSON do, which base64 text cannot (`<`, `{`) or does not (control octets). */
-function isPlainFile(octets: Buffer): boolean {
-  if ((octets[0] === 0x1f && octets[1] === 0x8b) || octets.toString('latin1', 0, 4) === 'PK\x03\x04') return true
-  let i = 0
-  while (octets[i] === SPACE || (octets[i]! >= TAB && octets[i]! <= CR)) i++
-  return octets[i] === 0x3c || octets[i] === 0x7b
 }

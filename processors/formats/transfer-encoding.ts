@@ -156,6 +156,9 @@ export interface UuencodedFile {
   readonly end: number
 }
 
+/** A line holds at most 63 octets in 84 characters, its length, and now and then a check character. */
+const MAX_UUENCODED_LINE = 90
+
 /** Files in uuencode (POSIX `uuencode`) in a text: `begin 644 name`, lines of a length octet and data, `end`. */
 export function readUuencoded(raw: Buffer): UuencodedFile[] {
   const files: UuencodedFile[] = []
@@ -185,12 +188,15 @@ function readUuencodedLines(raw: Buffer, from: number): { bytes: Buffer; end: nu
   while (position < raw.length) {
     const newline = raw.indexOf(10, position)
     const lineEnd = newline === -1 ? raw.length : newline
-    const line = raw.toString('latin1', position, lineEnd).replace(/\r+$/, '')
+    let textEnd = lineEnd
+    while (textEnd > position && raw[textEnd - 1] === 13) textEnd--
+    if (textEnd - position > MAX_UUENCODED_LINE) return null
+    const line = raw.toString('latin1', position, textEnd)
     position = lineEnd + 1
     if (line === 'end') return { bytes: Buffer.concat(pieces), end: Math.min(position, raw.length) }
     if (line === '') continue
     const length = (line.charCodeAt(0) - 32) & 63
-    if (line.charCodeAt(0) > 96 || line.length > 90) return null
+    if (line.charCodeAt(0) > 96) return null
     const bytes = Buffer.alloc(length)
     for (let i = 0; i < length; i++) {
       const group = 1 + Math.floor(i / 3) * 4

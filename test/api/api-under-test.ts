@@ -59,9 +59,10 @@ export async function openApi(): Promise<ApiUnderTest> {
     version: '0.0.0-test',
     parserVersion: 'test',
     status: () => ({ stages: async () => stages }),
+    settle: async () => {},
     rebuilding: () => null,
     parserChanged: () => false,
-    logger: pino({ level: 'fatal' }),
+    logger: pino({ level: 'error' }),
   }
   const servers: Server[] = []
   const serve = (changes: Partial<ApiDependencies>) => {

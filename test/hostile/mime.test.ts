@@ -79,6 +79,7 @@ test.each([
   ['comments', `Content-Type: ${'('.repeat(200_000)}\nDate: ${'('.repeat(50_000)}\n\n`],
   ['addresses', `To: ${'a@b, '.repeat(25_000)}\nFrom: ${'<'.repeat(50_000)}\n\n`],
   ['blanks in a field', `Subject:${' '.repeat(250_000)}x\n\n`],
+  ['carriage returns in a folded field', `Subject: x\r\nDate: ${'\r'.repeat(240_000)}x\r\n y\r\n\r\n`],
   ['folded blank lines', `Subject: x\n${' \n'.repeat(120_000)}Date: y\n\n`],
 ])('%s cost linear time', (_, text) => {
   expect(seconds(() => expect(outcome(text)).toBe('1 parts'))).toBeLessThan(2)

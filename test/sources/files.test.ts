@@ -20,6 +20,13 @@ import { readMail } from '../../processors/formats/mime.ts'
 import { type FindOptions, type FoundMail, findMails } from '../../sources/files.ts'
 
 let folder: string
+
+async function all<T>(found: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = []
+  for await (const one of found) list.push(one)
+  return list
+}
+
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'mailtrail-files-'))
 })
@@ -39,7 +46,7 @@ const options = (more: Partial<FindOptions> = {}): FindOptions => ({
   ...more,
 })
 const find = (paths: string[], more?: Partial<FindOptions>): Promise<FoundMail[]> =>
-  Array.fromAsync(findMails(paths, options(more)))
+  all(findMails(paths, options(more)))
 const inFolder = (source: string) => source.slice(folder.length + 1)
 const subject = ({ bytes }: FoundMail) => readMail(bytes, defaultLimits).fields.subject
 /** Source and subject of everything below the folder. */

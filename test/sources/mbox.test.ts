@@ -6,6 +6,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { findMboxStart, type MboxMail, readMbox } from '../../sources/mbox.ts'
 
 let folder: string
+
+async function all<T>(found: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = []
+  for await (const one of found) list.push(one)
+  return list
+}
+
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'mailtrail-mbox-'))
 })
@@ -14,7 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 async function readAll(path: string, start: number, most = 1_000_000): Promise<MboxMail[]> {
   const file = openSync(path, 'r')
   try {
-    return await Array.fromAsync(readMbox(file, start, most))
+    return await all(readMbox(file, start, most))
   } finally {
     closeSync(file)
   }

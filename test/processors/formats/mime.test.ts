@@ -6,9 +6,10 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { simpleParser } from 'mailparser'
 import { describe, expect, test } from 'vitest'
-import { HeaderFields, parseStructured } from '../../../processors/formats/header-fields.ts'
+import { HeaderFields } from '../../../processors/formats/header-fields.ts'
 import { defaultLimits } from '../../../processors/formats/limits.ts'
 import { type Entity, leaves, readMail } from '../../../processors/formats/mime.ts'
+import { parseStructured } from '../../../processors/formats/parameters.ts'
 import { decodeBase64, decodeQuotedPrintable } from '../../../processors/formats/transfer-encoding.ts'
 
 const shared = join(import.meta.dirname, '..', '..', '..', '..', 'shared')

@@ -1,0 +1,298 @@
+/**
+ * `node bench/project.ts [records in the log] [records for queries]`: what projecting costs, how fast it goes from the
+ * log to queryable rows, and how long queries take. Each case runs three times; min, median and max are printed and
+ * written to bench/out/project.json.
+ */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { dmarcRecords } from '../projections/dmarc-records.ts'
+import { type EmbeddedStore, openEmbeddedStore } from '../projections/embedded-store.ts'
+import { eventReader, runProjections } from '../projections/run.ts'
+import { recreateStore } from '../projections/schema.ts'
+import { ProjectionState } from '../projections/state.ts'
+import { winningDmarcRecords, winningDmarcReports, winningDmarcReportsOfMany } from '../projections/winners.ts'
+import { eventTypes, topicSettings } from '../topics/all.ts'
+import { EventCodec } from '../topics/avro.ts'
+import { eventId, hashOf } from '../topics/cause.ts'
+import { firstGeneration } from '../topics/generation.ts'
+import type { NewEvent } from '../topics/log.ts'
+import { DmarcRecordsRead, DmarcReportRead } from '../topics/reports.ts'
+import { openSqliteLog } from '../topics/sqlite-log.ts'
+
+const LOGGED = Number(process.argv[2] ?? 500_000)
+const QUERIED = Number(process.argv[3] ?? 5_000_000)
+const RUNS = 3
+const RECORDS_A_REPORT = 60
+const DOMAINS = 2000
+const DAYS = 90
+const FIRST_DAY = Date.UTC(2026, 7, 20) / 86_400_000
+
+const generation = firstGeneration('')
+const { tables } = generation
+
+interface Measured {
+  readonly name: string
+  readonly unit: string
+  readonly values: number[]
+}
+const measured: Measured[] = []
+
+async function measure(name: string, unit: string, work: () => Promise<number> | number, runs = RUNS): Promise<void> {
+  const values: number[] = []
+  for (let run = 0; run < runs; run++) values.push(await work())
+  values.sort((a, b) => a - b)
+  measured.push({ name, unit, values })
+  const shown = [values[0]!, values[values.length >> 1]!, values.at(-1)!]
+    .map((value) => value.toPrecision(4))
+    .join(' / ')
+  process.stdout.write(`${name.padEnd(58)} ${shown} ${unit}\n`)
+}
+
+/** Cheap repeatable numbers: the bench must give the same rows each time. */
+function random(seed: number): number {
+  const mixed = Math.imul(seed ^ (seed >>> 15), 0x2c1b3c6d)
+  return (Math.imul(mixed ^ (mixed >>> 12), 0x297a2d39) >>> 0) / 4_294_967_296
+}
+
+function chunkOf(report: number, records: number, first: number, chunk: number): DmarcRecordsRead {
+  const policy_domain = `domain${Math.floor(random(report) ** 2 * DOMAINS)}.example`
+  const dict = [
+    '',
+    'none',
+    'quarantine',
+    'reject',
+    'pass',
+    'fail',
+    policy_domain,
+    's1',
+    's2',
+    'mail.example',
+    'forwarded',
+  ]
+  const fixed = dict.length
+  const rows = Array.from({ length: records }, (_, row) => report * 1000 + first + row)
+  for (const row of rows) {
+    const address = Math.floor(random(row) * 4e9)
+    dict.push(`${address >>> 24 || 1}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`)
+  }
+  const pick = (row: number, choices: readonly number[]) => choices[Math.floor(random(row) * choices.length)]!
+  const dkim = rows.map((row) => pick(row + 1, [4, 4, 4, 5]))
+  const spf = rows.map((row) => pick(row + 2, [4, 4, 5]))
+  const report_key = hashOf('report', String(report))
+  const mail_id = hashOf('mail', String(report))
+  return {
+    id: eventId(mail_id, '1', 'DmarcRecordsRead', chunk),
+    mail_id,
+    part: '1',
+    received_at: Date.UTC(2026, 10, 20) + report,
+    parser_version: '1',
+    report_key,
+    variant: hashOf('variant', String(report)).slice(0, 32),
+    policy_domain,
+    org: `org${report % 40}.example`,
+    day: new Date((FIRST_DAY + Math.floor(random(report + 7) * DAYS)) * 86_400_000).toISOString().slice(0, 10),
+    implausible_period: false,
+    p: 'none',
+    sp: null,
+    np: null,
+    chunk,
+    first,
+    records: {
+      dict,
+      source_ip: rows.map((_, index) => fixed + index),
+      count: rows.map((row) => Math.floor(1 / random(row + 3))),
+      disposition: rows.map((row) => pick(row + 4, [1, 1, 1, 2, 3])),
+      dkim,
+      spf,
+      header_from: rows.map(() => 6),
+      envelope_from: rows.map((row) => pick(row + 5, [0, 6])),
+      envelope_to: rows.map(() => 0),
+      reasons: rows.map((_, index) => (index % 20 === 0 ? 1 : 0)),
+      reason_type: rows.filter((_, index) => index % 20 === 0).map(() => 10),
+      reason_comment: rows.filter((_, index) => index % 20 === 0).map(() => 0),
+      dkim_results: rows.map(() => 1),
+      dkim_domain: rows.map(() => 6),
+      dkim_selector: rows.map((row) => pick(row + 6, [7, 8])),
+      dkim_result: dkim,
+      dkim_human_result: rows.map(() => 0),
+      spf_results: rows.map(() => 1),
+      spf_domain: rows.map(() => 9),
+      spf_scope: rows.map(() => 0),
+      spf_result: spf,
+    },
+  }
+}
+
+function closingOf(chunk: DmarcRecordsRead, records: number): DmarcReportRead {
+  const { chunk: _chunk, first: _first, records: _records, ...shared } = chunk
+  const begin = Date.parse(chunk.day) / 1000
+  const none = { none: records, quarantine: 0, reject: 0 }
+  return {
+    ...shared,
+    org_name: chunk.org,
+    email: `a@${chunk.org}`,
+    extra_contact_info: null,
+    report_id: chunk.report_key.slice(0, 20),
+    begin,
+    end: begin + 86_399,
+    span_days: 1,
+    version: '1.0',
+    generator: null,
+    errors: [],
+    adkim: 'r',
+    aspf: 'r',
+    pct: 100,
+    fo: null,
+    testing: null,
+    discovery_method: null,
+    chunks: 1,
+    records,
+    totals: { messages: records, passed: records, full_pass: records, dkim_only: 0, spf_only: 0, failed: 0, ...none },
+    warnings: [],
+  }
+}
+
+async function measureGathering(): Promise<void> {
+  for (const size of [500, RECORDS_A_REPORT, 3]) {
+    const chunks = Array.from({ length: Math.ceil(60_000 / size) }, (_, report) => chunkOf(report, size, 0, 0))
+    const rows = dmarcRecords.gather()
+    await measure(
+      `rows and Native block, chunks of ${size}, JavaScript`,
+      'µs/record',
+      () => {
+        const start = performance.now()
+        for (let round = 0; round < 5; round++) {
+          rows.clear()
+          for (const data of chunks) rows.append({ type: 'DmarcRecordsRead', data })
+          rows.encode()
+        }
+        return ((performance.now() - start) * 1000) / (5 * rows.rows())
+      },
+      7,
+    )
+  }
+}
+
+async function measureLoop(folder: string, store: EmbeddedStore): Promise<void> {
+  const log = await openSqliteLog({ path: join(folder, 'log.sqlite') })
+  const options = { prefix: '', maxMailBytes: 1e7, retentionIngest: null, retentionPrivate: null }
+  for (const topic of topicSettings(options, (name) => generation.topics[name])) await log.createTopic(topic)
+  const codec = await EventCodec.open(log, eventTypes)
+  const reports = Math.ceil(LOGGED / RECORDS_A_REPORT)
+  let events: NewEvent[] = []
+  for (let report = 0; report < reports; report++) {
+    const chunk = chunkOf(report, RECORDS_A_REPORT, 0, 0)
+    events.push({ key: chunk.report_key, value: codec.encode(DmarcRecordsRead, chunk) })
+    events.push({ key: chunk.report_key, value: codec.encode(DmarcReportRead, closingOf(chunk, RECORDS_A_REPORT)) })
+    if (events.length >= 1000 || report === reports - 1) {
+      await log.append(generation.topics.reports, events)
+      events = []
+    }
+  }
+  await measure(`log to queryable rows, ${reports} reports of ${RECORDS_A_REPORT}`, 'records/s', async () => {
+    await recreateStore(store, generation)
+    const stop = new AbortController()
+    const state = new ProjectionState()
+    const start = performance.now()
+    const run = runProjections(
+      { log, codec: eventReader(codec), store, generation, signal: stop.signal, rebuilt: true },
+      state,
+    )
+    while (!(await state.caughtUp('reports', log, generation))) await sleep(5)
+    const seconds = (performance.now() - start) / 1000
+    stop.abort()
+    await run
+    const [row] = await store.query<{ records: number }>(`SELECT count() AS records FROM ${tables.dmarc_records} FINAL`)
+    if (row?.records !== reports * RECORDS_A_REPORT) throw new Error(`${row?.records} records arrived.`)
+    return (reports * RECORDS_A_REPORT) / seconds
+  })
+  await log.close()
+}
+
+/** Rows made by the store itself: the first domain has 11 % of the reports, the others fewer and fewer. */
+async function fill(store: EmbeddedStore): Promise<void> {
+  await recreateStore(store, generation)
+  const domain = (report: string) =>
+    `concat('domain', toString(if(cityHash64(${report}, 1) % 100 < 11, 0, toUInt32(${DOMAINS} * pow((cityHash64(${report}, 2) % 100000) / 100000., 2)))), '.example')`
+  const day = (report: string) => `toDate(${FIRST_DAY} + cityHash64(${report}, 3) % ${DAYS})`
+  const key = (report: string) => `SHA256(toString(${report}))`
+  const variant = (report: string) => `substring(SHA256(concat('v', toString(${report}))), 1, 16)`
+  const step = RECORDS_A_REPORT * 4000
+  for (let from = 0; from < QUERIED; from += step) {
+    const report = `intDiv(number, ${RECORDS_A_REPORT})`
+    await store.command(
+      `INSERT INTO ${tables.dmarc_records} (policy_domain, day, report_key, variant, record_index, org, source_ip, count,
+         messages, disposition, dkim, spf, dkim_aligned, spf_aligned, header_from, dkim_domain, dkim_selector, dkim_result,
+         dkim_human_result, spf_domain, spf_scope, spf_result)
+       SELECT ${domain(report)} AS domain, ${day(report)}, ${key(report)}, ${variant(report)}, number % ${RECORDS_A_REPORT},
+         concat('org', toString(cityHash64(${report}, 4) % 40)),
+         toIPv6(IPv4NumToString(toUInt32(cityHash64(number, 5) % if(number % 10 < 7, 50000, 4000000000)))),
+         1 + intDiv(cityHash64(number, 6) % 1000, 1 + cityHash64(number, 7) % 1000) AS sent, sent,
+         ['none', 'none', 'none', 'quarantine', 'reject'][1 + cityHash64(number, 8) % 5],
+         if(cityHash64(number, 9) % 10 < 8, 'pass', 'fail') AS dkim_result, if(cityHash64(number, 10) % 10 < 7, 'pass', 'fail') AS spf_result,
+         dkim_result = 'pass', spf_result = 'pass', domain, [domain], [concat('s', toString(number % 7))], [dkim_result], [''],
+         ['mail.example'], [''], [spf_result]
+       FROM numbers(${from}, ${step})`,
+      { timeout: 600 },
+    )
+    await store.command(
+      `INSERT INTO ${tables.dmarc_reports} (policy_domain, day, report_key, variant, received_at, mail_id, part, org,
+         org_name, report_id, p, pct, records, messages, passed, failed, parser_version)
+       SELECT ${domain('number')}, ${day('number')}, ${key('number')}, ${variant('number')}, toDateTime64(1790000000 + number, 3, 'UTC'),
+         SHA256(concat('m', toString(number))), '1', concat('org', toString(cityHash64(number, 4) % 40)) AS org, org,
+         toString(cityHash64(number, 11)), 'none', 100, ${RECORDS_A_REPORT}, cityHash64(number, 6) % 10000,
+         cityHash64(number, 6) % 9000, cityHash64(number, 6) % 1000, '1'
+       FROM numbers(${from / RECORDS_A_REPORT}, ${step / RECORDS_A_REPORT})`,
+      { timeout: 600 },
+    )
+  }
+}
+
+async function measureQueries(store: EmbeddedStore): Promise<void> {
+  await fill(store)
+  const query = (sql: string, domain: string) => async () => {
+    const start = performance.now()
+    await store.query(sql, { parameters: { domain } })
+    return performance.now() - start
+  }
+  const one = 'policy_domain = {domain:String}'
+  const columns = ['policy_domain', 'day', 'messages', 'passed', 'failed']
+  const byDay = (from: string) => `SELECT day, sum(messages), sum(passed), sum(failed) FROM (${from}) GROUP BY day`
+  const byIp = (from: string) =>
+    `SELECT source_ip, sum(messages) AS sent, min(day), max(day) FROM ${from} GROUP BY source_ip ORDER BY sent DESC LIMIT 50`
+  const largest = 'domain0.example'
+  const some = 'domain777.example'
+  await measure('summary, some domain', 'ms', query(byDay(winningDmarcReports(tables, one, columns)), some), 9)
+  await measure('summary, the largest', 'ms', query(byDay(winningDmarcReports(tables, one, columns)), largest), 9)
+  await measure('sources by ip, some domain', 'ms', query(byIp(winningDmarcRecords(tables, one)), some), 9)
+  await measure('sources by ip, the largest', 'ms', query(byIp(winningDmarcRecords(tables, one)), largest), 9)
+  const domains = `SELECT policy_domain, sum(messages), sum(passed), sum(failed) FROM (${winningDmarcReportsOfMany(tables, '1', columns)}) GROUP BY policy_domain`
+  await measure('all domains', 'ms', query(domains, ''), 9)
+  const size = async () => {
+    const [row] = await store.query<{ bytes: number }>(
+      `SELECT sum(bytes_on_disk) / ${QUERIED} AS bytes FROM system.parts WHERE active AND startsWith(table, 'dmarc_')`,
+    )
+    return row!.bytes
+  }
+  await measure('disk, parts as ingestion left them', 'bytes/record', size, 1)
+  const merge = (table: string) => store.command(`OPTIMIZE TABLE ${table} FINAL`, { timeout: 600 })
+  await Promise.all([merge(tables.dmarc_records), merge(tables.dmarc_reports)])
+  await measure('disk, merged', 'bytes/record', size, 1)
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'mailtrail-bench-'))
+const store = await openEmbeddedStore({ folder: join(folder, 'store'), tmp: join(folder, 'tmp'), memoryBytes: 1.2e9 })
+try {
+  await measureGathering()
+  if (LOGGED > 0) await measureLoop(folder, store)
+  if (QUERIED > 0) await measureQueries(store)
+} finally {
+  await store.close()
+  await rm(folder, { recursive: true, force: true })
+}
+const out = new URL('./out/', import.meta.url)
+await mkdir(out, { recursive: true })
+const about = { node: process.version, cores: cpus().length, logged: LOGGED, queried: QUERIED }
+await writeFile(new URL('project.json', out), JSON.stringify({ about, measured }, null, 2))

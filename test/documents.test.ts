@@ -1,0 +1,134 @@
+/** What the documents show is so. */
+import { execFile } from 'node:child_process'
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+import { readReadme, withSettingsTable } from './settings-table.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const run = promisify(execFile)
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+
+test('the table of settings in the README is that of config.ts; if not, run "npm run docs"', () => {
+  expect(readReadme()).toBe(withSettingsTable(readReadme()))
+})
+
+test('every file that a document links to is there', () => {
+  const documents = ['README.md', 'CHANGELOG.md', ...globSync('docs/**/*.md', { cwd: ROOT })]
+  const dead = documents.flatMap((path) =>
+    [...read(path).matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)]
+      .map((match) => match[1]!)
+      .filter((target) => !existsSync(join(ROOT, dirname(path), target)))
+      .map((target) => `${path}: ${target}`),
+  )
+  expect(dead).toEqual([])
+})
+
+test('every file that the README names in its text is there', () => {
+  const named = [...readReadme().matchAll(/`([\w./-]+\/[\w.-]*\.(?:ts|sql|md|mjs|eml))`/g)].map((match) => match[1]!)
+  expect(named.length).toBeGreaterThan(5)
+  expect(named.filter((path) => !path.startsWith('your') && !existsSync(join(ROOT, path)))).toEqual([])
+})
+
+test('every npm script that a document names exists', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+  const named = ['README.md', 'CHANGELOG.md'].flatMap((path) =>
+    [...read(path).matchAll(/npm (?:run )?(start|test|bench|docs|[a-z:]+)(?=[\s`"])/g)].map((match) => match[1]!),
+  )
+  const others = ['ci', 'install', 'i']
+  expect(named.filter((name) => !(name in scripts) && !others.includes(name))).toEqual([])
+})
+
+describe('docs/samples.md', () => {
+  interface Line {
+    readonly kind: string
+    readonly source: string
+    readonly report: { readonly org_name: string; readonly report_id: string; readonly begin: string }
+    readonly policy: { readonly domain: string }
+    readonly records: readonly {
+      readonly count: number
+      readonly dkim: string
+      readonly spf: string
+      readonly disposition: string
+    }[]
+    readonly policies: readonly { readonly domain: string; readonly successful: number; readonly failed: number }[]
+  }
+
+  const number = (text: string) => (text === '–' ? 0 : Number(text.replaceAll(',', '')))
+  const document = read('docs/samples.md')
+  const rows = document
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+    .map((line) => line.split('|').map((text) => text.trim().replaceAll('`', '')))
+
+  async function parsed(): Promise<readonly Line[]> {
+    const { stdout } = await run(process.execPath, ['mailtrail.mjs', 'parse', 'samples'], { cwd: ROOT })
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Line)
+  }
+
+  test('lists every file of samples/, and no other', () => {
+    const listed = rows.map((row) => row[1]!).filter((name) => name.endsWith('.eml'))
+    expect(listed).toEqual(globSync('*', { cwd: join(ROOT, 'samples') }).sort())
+  })
+
+  test('says what each aggregate report holds', async () => {
+    for (const { kind, source, records } of await parsed()) {
+      const said = rows.find((row) => `samples/${row[1]}` === source)?.[3] ?? ''
+      const match = /^([\d,]+) messages, ([\d,]+) passed/.exec(said)
+      if (kind !== 'dmarc' || match === null) continue
+      expect({ source, ...sums(records) }).toMatchObject({
+        source,
+        messages: number(match[1]!),
+        passed: number(match[2]!),
+      })
+    }
+  })
+
+  test('adds up to its totals, each report once', async () => {
+    const first = new Map<string, Line>()
+    for (const line of await parsed()) {
+      const key =
+        line.kind === 'dmarc' ? `${line.report.org_name} ${line.report.report_id} ${line.report.begin}` : line.source
+      if (!first.has(key)) first.set(key, line)
+    }
+    const lines = [...first.values()]
+    const totals = rows.filter((row) => !row[1]!.endsWith('.eml'))
+    expect(totals.map((row) => row[1])).toEqual(['linden.example', 'linden-shop.example', 'old-linden.example'])
+    for (const [, domain, ...cells] of totals) {
+      const reports = lines.filter(({ kind, policy }) => kind === 'dmarc' && policy.domain === domain)
+      const tls = lines.filter(({ kind }) => kind === 'tls').flatMap(({ policies }) => policies)
+      const ours = tls.filter((policy) => policy.domain === domain)
+      const { messages, passed, full, dkimOnly, spfOnly, failed, quarantined, rejected } = sums(
+        reports.flatMap(({ records }) => records),
+      )
+      const counted = [messages, passed, full, dkimOnly, spfOnly, failed, quarantined, rejected, reports.length]
+      const sessions = [sum(ours.map(({ successful }) => successful)), sum(ours.map((policy) => policy.failed))]
+      expect({ domain, counts: cells.slice(0, 11).map(number) }).toEqual({ domain, counts: [...counted, ...sessions] })
+    }
+  })
+
+  const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
+
+  function sums(records: Line['records']) {
+    const count = (which: (record: Line['records'][number]) => boolean) =>
+      sum(records.filter(which).map((r) => r.count))
+    const full = count(({ dkim, spf }) => dkim === 'pass' && spf === 'pass')
+    const dkimOnly = count(({ dkim, spf }) => dkim === 'pass' && spf !== 'pass')
+    const spfOnly = count(({ dkim, spf }) => dkim !== 'pass' && spf === 'pass')
+    const messages = count(() => true)
+    return {
+      messages,
+      passed: full + dkimOnly + spfOnly,
+      full,
+      dkimOnly,
+      spfOnly,
+      failed: messages - full - dkimOnly - spfOnly,
+      quarantined: count(({ disposition }) => disposition === 'quarantine'),
+      rejected: count(({ disposition }) => disposition === 'reject'),
+    }
+  }
+})
