@@ -52,6 +52,7 @@ export const VERSION = '0.1.0'
 const RETENTION_MILLISECONDS = 10 * 60 * 1000
 /** After the first signal everything is ended in order; what hangs longer than this is left. */
 const SHUTDOWN_MILLISECONDS = 30_000
+const SECOND_SIGNAL_MILLISECONDS = 1000
 
 /** Things that were opened, closed in reverse order. Each is closed even when another fails to. */
 class Closers {
@@ -344,8 +345,12 @@ async function deliver(
 /** Runs the command line. Returns the exit code; errors are one sentence on standard error. */
 export async function main(argv: readonly string[]): Promise<number> {
   const stopping = new AbortController()
+  let signalled = 0
   const onSignal = () => {
-    if (stopping.signal.aborted) process.exit(130)
+    // npm and a terminal both pass Ctrl-C on, so one key press may come twice: only a later one means "now".
+    if (stopping.signal.aborted && performance.now() - signalled > SECOND_SIGNAL_MILLISECONDS) process.exit(130)
+    if (stopping.signal.aborted) return
+    signalled = performance.now()
     stopping.abort()
     setTimeout(() => {
       process.stderr.write('Could not stop in order; ending now. Nothing acknowledged is lost.\n')

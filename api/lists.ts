@@ -40,43 +40,70 @@ export interface ListPage<Item> extends Stamp {
   next_cursor: string | null
 }
 
-/**
- * Answers with a page, or with a stream when `Accept` asks for CSV or NDJSON. Nothing is sent before the first rows
- * are there, so a store that is down is still a 503; a store that fails later cuts the connection, and the client
- * sees that the answer is incomplete.
- */
+export interface ListRequest {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly reading: Reading
+  readonly range: TimeRange
+}
+
+/** Answers with a page, or with a stream when `Accept` asks for CSV or NDJSON; null says that a stream was sent. */
 export async function answerList<Item extends TObject, Key extends TSchema>(
-  {
-    request,
-    reply,
-    reading,
-    range,
-  }: { request: FastifyRequest; reply: FastifyReply; reading: Reading; range: TimeRange },
+  asked: ListRequest,
   listing: Listing<Item, Key>,
-): Promise<ListPage<Static<Item>> | FastifyReply> {
+): Promise<ListPage<Static<Item>> | null> {
+  asked.reply.header('vary', 'accept')
+  const format = acceptedFormat(asked.request.headers.accept)
+  if (format === 'json') return page(asked, listing)
+  await stream(asked, listing, format)
+  return null
+}
+
+/** What a cursor is bound to, and where the one given goes on. */
+function position<Item extends TObject, Key extends TSchema>(
+  { request, reading, range }: ListRequest,
+  listing: Listing<Item, Key>,
+) {
   const { limit, cursor, from, to, generation, partial, ...filters } = request.query as ListQuery
   const made = {
     generation: reading.generation.name,
     range,
     filters: filtersHash(request.routeOptions.url ?? '', { ...filters, params: request.params }),
   }
-  const after = cursor === undefined ? null : readCursor(cursor, made, listing.key)
-  const format = acceptedFormat(request.headers.accept)
-  reply.header('vary', 'accept')
-  if (format === 'json') {
-    const wanted = limit ?? DEFAULT_LIMIT
-    const items = await firstOf(listing.read(after, wanted + 1), wanted + 1)
-    const page = items.slice(0, wanted)
-    const last = items.length > wanted ? page.at(-1) : undefined
-    const next_cursor = last === undefined ? null : writeCursor({ ...made, key: listing.keyOf(last) })
-    return { items: page, next_cursor, ...reading.stamp }
-  }
-  const batches = limited(listing.read(after, limit ?? null), limit ?? null)
+  return { made, limit, after: cursor === undefined ? null : readCursor(cursor, made, listing.key) }
+}
+
+async function page<Item extends TObject, Key extends TSchema>(
+  asked: ListRequest,
+  listing: Listing<Item, Key>,
+): Promise<ListPage<Static<Item>>> {
+  const { made, limit, after } = position(asked, listing)
+  const wanted = limit ?? DEFAULT_LIMIT
+  const found = await firstOf(listing.read(after, wanted + 1), wanted + 1)
+  const items = found.slice(0, wanted)
+  const last = found.length > wanted ? items.at(-1) : undefined
+  const next_cursor = last === undefined ? null : writeCursor({ ...made, key: listing.keyOf(last) })
+  return { items, next_cursor, ...asked.reading.stamp }
+}
+
+/**
+ * Nothing is sent before the first rows are there, so a store that is down is still a 503; a store that fails later
+ * cuts the connection, and the client sees that the answer is incomplete.
+ */
+async function stream<Item extends TObject, Key extends TSchema>(
+  asked: ListRequest,
+  listing: Listing<Item, Key>,
+  format: 'csv' | 'ndjson',
+): Promise<void> {
+  const { reply, reading } = asked
+  const { limit = null, after } = position(asked, listing)
+  const batches = limited(listing.read(after, limit), limit)
   const lines = format === 'csv' ? csvText(batches, listing.item) : ndjsonText(batches)
   const body = Readable.from(await begun(lines))
   reply.header('mailtrail-generation', reading.stamp.generation)
   if (reading.stamp.rule_set !== null) reply.header('mailtrail-rule-set', reading.stamp.rule_set)
-  return reply.type(contentTypes[format]).send(body)
+  // A reply is awaitable: this waits until the stream is out.
+  await reply.type(contentTypes[format]).send(body)
 }
 
 async function firstOf<Item>(batches: AsyncIterable<readonly Item[]>, limit: number): Promise<Item[]> {

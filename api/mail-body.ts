@@ -65,9 +65,15 @@ export class MailBodies {
         if (bytes > this.#maxMailBytes) refuse(tooLarge(this.#maxMailBytes))
         else if (this.#bytesInFlight > this.#capacity) refuse(new ApiError('too_busy', { retryAfter: 1 }))
       })
-      body.once('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)))
+      let ended = false
+      body.once('end', () => {
+        ended = true
+        resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+      })
       body.once('error', reject)
-      body.once('close', () => reject(new ApiError('request_malformed', { message: 'The body ended early.' })))
+      body.once('close', () => {
+        if (!ended) reject(new ApiError('request_malformed', { message: 'The body ended early.' }))
+      })
     })
   }
 }

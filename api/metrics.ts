@@ -5,7 +5,9 @@ import type { MailBodies } from './mail-body.ts'
 import type { StatusSource } from './stages.ts'
 
 export interface Metrics {
-  readonly registry: Registry
+  readonly contentType: string
+  /** Looks at the stages, then gives everything in Prometheus's format. */
+  text(): Promise<string>
   readonly requestSeconds: Histogram<'method' | 'route' | 'status'>
   readonly mailsAccepted: Counter<'duplicate'>
   readonly mailBytes: Counter
@@ -22,9 +24,6 @@ export function createMetrics(status: () => StatusSource, bodies: MailBodies): M
     help: 'Events that wait for a stage',
     labelNames: ['stage', 'generation', 'topic'],
     registers,
-    async collect() {
-      await readLag()
-    },
   })
   const lagSeconds = new Gauge({
     name: 'mailtrail_stage_lag_seconds',
@@ -37,7 +36,7 @@ export function createMetrics(status: () => StatusSource, bodies: MailBodies): M
     help: '1 when the positions of all stages could be read, 0 when the log or the store did not answer',
     registers,
   })
-  async function readLag(): Promise<void> {
+  async function text(): Promise<string> {
     lag.reset()
     lagSeconds.reset()
     try {
@@ -50,6 +49,7 @@ export function createMetrics(status: () => StatusSource, bodies: MailBodies): M
       // The scrape must say that the store is down, not fail because of it.
       stagesReadable.set(0)
     }
+    return registry.metrics()
   }
   new Gauge({
     name: 'mailtrail_http_mail_bytes_in_flight',
@@ -60,7 +60,8 @@ export function createMetrics(status: () => StatusSource, bodies: MailBodies): M
     },
   })
   return {
-    registry,
+    contentType: registry.contentType,
+    text,
     requestSeconds: new Histogram({
       name: 'mailtrail_http_request_seconds',
       help: 'Time to answer, by route',

@@ -29,11 +29,6 @@ export interface ApiDependencies {
   status(): StatusSource
   /** Resolves when all mail before `ends` (default: all of now) can be queried; rejects when the signal aborts first. */
   settle(signal: AbortSignal, ends?: ReadonlyMap<number, number>): Promise<void>
-  /**
-   * Resolves when all mails on the log before `ends` (first offset that need not be, by partition) can be queried, whatever
-   * else arrives; rejects with the signal's reason when it aborts first.
-   */
-  settle(signal: AbortSignal, ends: ReadonlyMap<number, number>): Promise<void>
   /** How far the rebuilding of the store has got; null when it is not being rebuilt. */
   rebuilding(): { done: number; total: number } | null
   /** True when the live generation was begun by another reader than the one at work. */

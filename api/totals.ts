@@ -62,5 +62,6 @@ async function readTotals(reading: Reading): Promise<Totals> {
     (SELECT count() FROM (SELECT 1 FROM ${tables.dmarc_reports} GROUP BY policy_domain, day, report_key
       HAVING min(variant) != max(variant))) AS conflicts,
     (SELECT (sum(records), count()) FROM (${dmarc})) AS dmarc`)
-  return row!
+  const { mails, reports, records, rejects, conflicts } = row!
+  return { mails, reports, records, rejects, conflicts }
 }

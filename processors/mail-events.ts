@@ -3,8 +3,7 @@
  * chunks of a large report wait in a file until the report has been read to its end.
  */
 import { createHash, type Hash } from 'node:crypto'
-import type avsc from 'avsc'
-import { compile, frame } from '../topics/avro.ts'
+import { type AvroType, compile, frame } from '../topics/avro.ts'
 import { eventId } from '../topics/cause.ts'
 import { FailureReportRead, MailRead, PRIVATE } from '../topics/private.ts'
 import { MailRejected, REJECTS } from '../topics/rejects.ts'
@@ -23,7 +22,7 @@ import type {
 import { plausibleCount } from './formats/shapes.ts'
 import { PARSER_VERSION } from './parser-version.ts'
 import type { DmarcSink, MailConsumer, MailKind } from './read-mail.ts'
-import { factsOf, RecordColumns } from './record-columns.ts'
+import { RecordColumns } from './record-columns.ts'
 import { dmarcReportKey, placePeriod, submitter, tlsDomains, tlsReportKey } from './report-identity.ts'
 import { Spool } from './spool.ts'
 
@@ -52,7 +51,7 @@ export interface EncodedEvent {
 /** Codecs of the events that a worker writes, with the schema ids of the registry in use. */
 export class EventWriter {
   readonly #ids: Readonly<Record<string, number>>
-  readonly #types = new Map<string, avsc.Type>()
+  readonly #types = new Map<string, AvroType>()
 
   constructor(ids: Readonly<Record<string, number>>) {
     this.#ids = ids
@@ -159,21 +158,17 @@ export class MailEvents implements MailConsumer {
     const waiting = new Spool(this.#spoolFolder, this.#spoolName(++this.#sinks))
     const facts: Hash = createHash('sha256')
     const totals = noTotals()
-    let lines = ''
     let records = 0
     let first = 0
     const takeChunk = () => {
       if (columns.length === 0) return
-      facts.update(lines)
-      lines = ''
-      chunks.push({ ...waiting.write(columns.take()), first })
+      chunks.push({ ...waiting.write(columns.take(facts)), first })
       first = records
     }
     return {
-      record: (record) => {
+      record: (record, rest) => {
         if (columns.full) takeChunk()
-        columns.add(record)
-        lines += factsOf(record)
+        columns.add(record, rest)
         addTo(totals, record)
         records++
       },

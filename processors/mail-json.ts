@@ -2,6 +2,7 @@
  * What is in a mail as lines of JSON (`mailtrail parse`, shapes in the contract). The records of a report wait in a
  * spool until the report has been read to its end, so that a million records are never held as one string.
  */
+import type { DmarcRecordRest } from './formats/record-memo.ts'
 import type {
   DmarcRecord,
   DmarcReport,
@@ -17,6 +18,18 @@ import type { Spool } from './spool.ts'
 /** Seconds since 1970 as ISO 8601 UTC with Z. */
 export function isoSeconds(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z')
+}
+
+/** What records have in common, as JSON without its opening brace: most of the text, made once. */
+const jsonOfRest = new WeakMap<DmarcRecordRest, string>()
+
+function jsonOfRecord({ source_ip, count }: DmarcRecord, rest: DmarcRecordRest): string {
+  let tail = jsonOfRest.get(rest)
+  if (tail === undefined) {
+    tail = JSON.stringify(rest).slice(1)
+    jsonOfRest.set(rest, tail)
+  }
+  return `{"source_ip":${JSON.stringify(source_ip)},"count":${count},${tail}`
 }
 
 /** Text of records collected before it goes to the spool. */
@@ -45,8 +58,8 @@ export class MailJson implements MailConsumer {
     let block = ''
     let separator = ''
     return {
-      record: (record: DmarcRecord) => {
-        block += separator + JSON.stringify(record)
+      record: (record: DmarcRecord, rest: DmarcRecordRest | null) => {
+        block += separator + (rest === null ? JSON.stringify(record) : jsonOfRecord(record, rest))
         separator = ','
         if (block.length > BLOCK_CHARACTERS) {
           waiting.write(Buffer.from(block))

@@ -9,6 +9,7 @@ import { readFailureReport } from './formats/failure-report.ts'
 import { type Bytes, gunzip, isKnownJunk, sniff } from './formats/inflate.ts'
 import type { Limits } from './formats/limits.ts'
 import { type Entity, leaves, readMail } from './formats/mime.ts'
+import type { DmarcRecordRest } from './formats/record-memo.ts'
 import type {
   DmarcRecord,
   DmarcReport,
@@ -25,7 +26,8 @@ export type MailKind = 'dmarc' | 'tls' | 'failure' | 'other' | 'rejected'
 
 /** Takes the records of a report that is being read. Nothing of it may count before `finish`. */
 export interface DmarcSink {
-  record(record: DmarcRecord): void
+  /** Records with the same `rest` (by identity) differ in address and count only; null says nothing. */
+  record(record: DmarcRecord, rest: DmarcRecordRest | null): void
   finish(report: DmarcReport): void
   /** The report turned out unreadable, or is read again from its beginning into another sink. */
   discard(): void
@@ -198,7 +200,11 @@ class MailReading {
   async #readAggregateOnce(part: string, bytes: Bytes, tolerant: boolean): Promise<void> {
     const sink = this.#consumer.dmarc(part)
     try {
-      const reader = new AggregateReader({ limits: this.#limits, tolerant, onRecord: (record) => sink.record(record) })
+      const reader = new AggregateReader({
+        limits: this.#limits,
+        tolerant,
+        onRecord: (record, rest) => sink.record(record, rest),
+      })
       if (bytes instanceof Uint8Array) reader.write(bytes)
       else for await (const chunk of bytes) reader.write(chunk)
       sink.finish(reader.end())

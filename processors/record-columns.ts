@@ -2,8 +2,10 @@
  * Records of an aggregate report as columns of indexes into a dictionary: the body of a `DmarcRecordsRead` event.
  * Measured against an array of records: 2–5 times faster to write and to read, a third of the size.
  */
+import type { Hash } from 'node:crypto'
 import { compile } from '../topics/avro.ts'
 import { DmarcRecordsRead, type DmarcRecordsRead as DmarcRecordsReadData } from '../topics/reports.ts'
+import type { DmarcRecordRest } from './formats/record-memo.ts'
 import type { DmarcRecord } from './formats/shapes.ts'
 
 export const MAX_CHUNK_RECORDS = 500
@@ -41,9 +43,18 @@ const emptyColumns = (): Columns => ({
   spf_result: [],
 })
 
+/** The indexes of all of a record but its address and count; lists are flattened. */
+interface RestIndexes extends Readonly<Record<(typeof single)[number], number>> {
+  readonly reasons: readonly number[]
+  readonly dkim_results: readonly number[]
+  readonly spf_results: readonly number[]
+}
+const single = ['disposition', 'dkim', 'spf', 'header_from', 'envelope_from', 'envelope_to'] as const
+
 export class RecordColumns {
   #columns = emptyColumns()
   #index = new Map<string, number>()
+  #restIndexes = new Map<DmarcRecordRest, RestIndexes>()
   #text = 0
   #numbers = 0
 
@@ -66,55 +77,81 @@ export class RecordColumns {
     return index
   }
 
-  add(record: DmarcRecord): void {
+  /** Adds a record. Records with the same `rest` take the same indexes, which are then looked up once. */
+  add(record: DmarcRecord, rest: DmarcRecordRest | null): void {
     const columns = this.#columns
     columns.source_ip.push(this.#indexOf(record.source_ip))
     columns.count.push(record.count)
-    columns.disposition.push(this.#indexOf(record.disposition))
-    columns.dkim.push(this.#indexOf(record.dkim))
-    columns.spf.push(this.#indexOf(record.spf))
-    columns.header_from.push(this.#indexOf(record.header_from))
-    columns.envelope_from.push(this.#indexOf(record.envelope_from))
-    columns.envelope_to.push(this.#indexOf(record.envelope_to))
-    columns.reasons.push(record.reasons.length)
-    for (const reason of record.reasons) {
-      columns.reason_type.push(this.#indexOf(reason.type))
-      columns.reason_comment.push(this.#indexOf(reason.comment))
+    let indexes = rest === null ? undefined : this.#restIndexes.get(rest)
+    if (indexes === undefined) {
+      indexes = this.#indexesOf(record)
+      if (rest !== null) this.#restIndexes.set(rest, indexes)
     }
-    columns.dkim_results.push(record.dkim_results.length)
-    for (const result of record.dkim_results) {
-      columns.dkim_domain.push(this.#indexOf(result.domain))
-      columns.dkim_selector.push(this.#indexOf(result.selector))
-      columns.dkim_result.push(this.#indexOf(result.result))
-      columns.dkim_human_result.push(this.#indexOf(result.human_result))
+    columns.disposition.push(indexes.disposition)
+    columns.dkim.push(indexes.dkim)
+    columns.spf.push(indexes.spf)
+    columns.header_from.push(indexes.header_from)
+    columns.envelope_from.push(indexes.envelope_from)
+    columns.envelope_to.push(indexes.envelope_to)
+    const { reasons, dkim_results, spf_results } = indexes
+    columns.reasons.push(reasons.length / 2)
+    for (let i = 0; i < reasons.length; i += 2) {
+      columns.reason_type.push(reasons[i]!)
+      columns.reason_comment.push(reasons[i + 1]!)
     }
-    columns.spf_results.push(record.spf_results.length)
-    for (const result of record.spf_results) {
-      columns.spf_domain.push(this.#indexOf(result.domain))
-      columns.spf_scope.push(this.#indexOf(result.scope))
-      columns.spf_result.push(this.#indexOf(result.result))
+    columns.dkim_results.push(dkim_results.length / 4)
+    for (let i = 0; i < dkim_results.length; i += 4) {
+      columns.dkim_domain.push(dkim_results[i]!)
+      columns.dkim_selector.push(dkim_results[i + 1]!)
+      columns.dkim_result.push(dkim_results[i + 2]!)
+      columns.dkim_human_result.push(dkim_results[i + 3]!)
     }
-    this.#numbers += 11 + 2 * record.reasons.length + 4 * record.dkim_results.length + 3 * record.spf_results.length
+    columns.spf_results.push(spf_results.length / 3)
+    for (let i = 0; i < spf_results.length; i += 3) {
+      columns.spf_domain.push(spf_results[i]!)
+      columns.spf_scope.push(spf_results[i + 1]!)
+      columns.spf_result.push(spf_results[i + 2]!)
+    }
+    this.#numbers += 11 + reasons.length + dkim_results.length + spf_results.length
   }
 
-  /** The chunk as Avro binary of the field `records`; begins a new one. */
-  take(): Buffer {
+  #indexesOf(record: DmarcRecord): RestIndexes {
+    return {
+      disposition: this.#indexOf(record.disposition),
+      dkim: this.#indexOf(record.dkim),
+      spf: this.#indexOf(record.spf),
+      header_from: this.#indexOf(record.header_from),
+      envelope_from: this.#indexOf(record.envelope_from),
+      envelope_to: this.#indexOf(record.envelope_to),
+      reasons: record.reasons.flatMap(({ type, comment }) => [this.#indexOf(type), this.#indexOf(comment)]),
+      dkim_results: record.dkim_results.flatMap(({ domain, selector, result, human_result }) => [
+        this.#indexOf(domain),
+        this.#indexOf(selector),
+        this.#indexOf(result),
+        this.#indexOf(human_result),
+      ]),
+      spf_results: record.spf_results.flatMap(({ domain, scope, result }) => [
+        this.#indexOf(domain),
+        this.#indexOf(scope),
+        this.#indexOf(result),
+      ]),
+    }
+  }
+
+  /**
+   * The chunk as Avro binary of the field `records`; begins a new one. The facts go into `hash` in a form of their own:
+   * the dictionary, then every column. It does not change with the event's schema; it does with the limits of a chunk.
+   */
+  take(hash: Hash): Buffer {
+    const { dict, count, ...columns } = this.#columns
+    hash.update(JSON.stringify([dict, count]))
+    for (const column of Object.values(columns)) hash.update(Int32Array.of(column.length, ...column))
     const bytes = columnsType.toBuffer(this.#columns)
     this.#columns = emptyColumns()
     this.#index = new Map()
+    this.#restIndexes = new Map()
     this.#text = 0
     this.#numbers = 0
     return bytes
   }
-}
-
-/** The facts of a record as one line of text, for the hash that tells variants of a report apart. */
-export function factsOf(record: DmarcRecord): string {
-  let line = `${record.source_ip}\t${record.count}\t${record.disposition}\t${record.dkim}\t${record.spf}\t${record.header_from}\t${record.envelope_from}\t${record.envelope_to}`
-  for (const reason of record.reasons) line += `\tR\t${reason.type}\t${reason.comment}`
-  for (const result of record.dkim_results) {
-    line += `\tD\t${result.domain}\t${result.selector}\t${result.result}\t${result.human_result}`
-  }
-  for (const result of record.spf_results) line += `\tS\t${result.domain}\t${result.scope}\t${result.result}`
-  return `${line}\n`
 }

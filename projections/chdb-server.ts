@@ -29,7 +29,7 @@ export interface ServerSettings {
 const MAX_STATEMENT_BYTES = 16 * 1024 * 1024
 /** Parameters travel in the URL, and node's default of 16 KB is too little for lists of ids. */
 const MAX_URL_BYTES = 4 * 1024 * 1024
-const DRAIN_MILLISECONDS = 5_000
+const DRAIN_MILLISECONDS = 2_000
 
 /** Parts of the URL that are no settings of the engine. */
 const NOT_SETTINGS = new Set([

@@ -35,7 +35,7 @@ const DEFAULT_MEMORY_BYTES = 600_000_000
 /** A read that meets a dead child waits so long for the next one. */
 const WAIT_MILLISECONDS = 8_000
 /** A predecessor that was cut off may hold the folder's lock until it notices. */
-const LOCK_MILLISECONDS = 15_000
+const LOCK_MILLISECONDS = 8_000
 const START_MILLISECONDS = 60_000
 const LONGEST_PAUSE_MILLISECONDS = 5_000
 /** Children that die before they serve, in a row, until the folder is held to be what kills them. */
@@ -90,7 +90,8 @@ async function startServer(options: EmbeddedStoreOptions): Promise<Start> {
   const answer = JSON.parse(line) as { port: number } | { error: string }
   if ('error' in answer) {
     await ended
-    return { kind: 'refused', reason: answer.error }
+    // chDB throws a general sentence and prints the engine's own, which says whether the folder is locked or damaged.
+    return { kind: 'refused', reason: lastWords.trim() === '' ? answer.error : lastWords.trim() }
   }
   const store = openClickhouseStore({ url: `http://127.0.0.1:${answer.port}`, username: 'default', password: secret })
   return { kind: 'serving', server: { child, store, ended } }

@@ -72,6 +72,9 @@ export function defineEvent<const Name extends string, const S extends AvroRecor
   return { name: schema.name, topic, schema: { namespace: 'mailtrail', ...schema } as S }
 }
 
+/** A compiled schema. */
+export type AvroType = avsc.Type
+
 /** Compiles a schema. Named types are resolved within the schema only, so two schemas never share one by accident. */
 export function compile(schema: AvroSchema): avsc.Type {
   return avsc.Type.forSchema(structuredClone(schema) as avsc.Schema, { wrapUnions: 'never' })

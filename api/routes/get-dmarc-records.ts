@@ -67,7 +67,7 @@ export const getDmarcRecords: Route = (server, context) => {
     const range = listRange(request.query, context.now())
     const reports = allOf(reportConditions(request.query))
     const records = allOf(recordConditions(request.query))
-    return answerList(
+    const page = await answerList(
       { request, reply, reading, range },
       {
         item,
@@ -77,6 +77,7 @@ export const getDmarcRecords: Route = (server, context) => {
           itemsOf(readRecords(reading, range, reports, records, after, limit), recordOf),
       },
     )
+    return page ?? reply
   })
 }
 

@@ -58,7 +58,7 @@ export const getDmarcReports: Route = (server, context) => {
         },
         limit,
       )
-    return answerList(
+    const page = await answerList(
       { request, reply, reading, range },
       {
         item,
@@ -68,6 +68,7 @@ export const getDmarcReports: Route = (server, context) => {
           itemsOf(rows(after, limit), (row) => ({ ...dmarcReportFactsOf(row), conflicts: row.variants - 1 })),
       },
     )
+    return page ?? reply
   })
 }
 

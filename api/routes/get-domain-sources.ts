@@ -86,7 +86,7 @@ export const getDomainSources: Route = (server, context) => {
           limit: limit ?? 0,
         },
       )
-    return answerList(
+    const page = await answerList(
       { request, reply, reading, range },
       {
         item,
@@ -95,6 +95,7 @@ export const getDomainSources: Route = (server, context) => {
         read: (after: Key | null, limit: number | null) => itemsOf(rows(after, limit), (row) => sourceOf(row, by)),
       },
     )
+    return page ?? reply
   })
 }
 

@@ -46,7 +46,7 @@ export const getDomains: Route = (server, context) => {
     const range = listRange(request.query, context.now())
     const withSources = request.query.fields?.includes('sources') ?? false
     const narrowed = allOf(oneOf('domain', 'policy_domain', request.query.domain, domainName))
-    return answerList(
+    const page = await answerList(
       { request, reply, reading, range },
       {
         item,
@@ -56,6 +56,7 @@ export const getDomains: Route = (server, context) => {
           readDomains(reading, range, narrowed, after, limit, withSources),
       },
     )
+    return page ?? reply
   })
 }
 

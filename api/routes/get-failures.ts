@@ -45,7 +45,7 @@ export const getFailures: Route = (server, context) => {
         },
         limit,
       )
-    return answerList(
+    const page = await answerList(
       { request, reply, reading, range },
       {
         item,
@@ -54,6 +54,7 @@ export const getFailures: Route = (server, context) => {
         read: (after: Key | null, limit: number | null) => itemsOf(rows(after, limit), failureFactsOf),
       },
     )
+    return page ?? reply
   })
 }
 

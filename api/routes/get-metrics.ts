@@ -11,7 +11,6 @@ const schema = {
 
 export const getMetrics: Route = (server, context) => {
   server.get('/metrics', { schema }, async (_request, reply) => {
-    const { registry } = context.metrics
-    return reply.type(registry.contentType).send(await registry.metrics())
+    return reply.type(context.metrics.contentType).send(await context.metrics.text())
   })
 }

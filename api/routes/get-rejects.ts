@@ -83,7 +83,7 @@ export const getRejects: Route = (server, context) => {
         read: (after: Key | null, limit: number | null) => itemsOf(rows(after, limit), rejectOf),
       },
     )
-    if (!('items' in answer)) return answer
+    if (answer === null) return reply
     const codes = await reading.query<{ code: string; rejects: number; mails: number }>(
       `SELECT code, count() AS rejects, uniqExact(mail_id) AS mails FROM (${standing})
        GROUP BY code ORDER BY rejects DESC, code`,

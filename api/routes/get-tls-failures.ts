@@ -98,7 +98,7 @@ export const getTlsFailures: Route = (server, context) => {
         },
         limit,
       )
-    return answerList(
+    const page = await answerList(
       { request, reply, reading, range },
       {
         item,
@@ -107,6 +107,7 @@ export const getTlsFailures: Route = (server, context) => {
         read: (after: Key | null, limit: number | null) => itemsOf(rows(after, limit), failureOf),
       },
     )
+    return page ?? reply
   })
 }
 

@@ -55,7 +55,7 @@ export const getTlsReports: Route = (server, context) => {
         },
         limit,
       )
-    return answerList(
+    const page = await answerList(
       { request, reply, reading, range },
       {
         item,
@@ -68,6 +68,7 @@ export const getTlsReports: Route = (server, context) => {
           }),
       },
     )
+    return page ?? reply
   })
 }
 

@@ -9,7 +9,8 @@ export const warningCodes = {
   bom_removed: 'The text began with a byte order mark.',
   bytes_invalid: 'Bytes that are not valid in the text encoding were dropped.',
   comment_as_reason: 'A reason was plain text instead of a type; the text was taken as the type.',
-  count_implausible: 'A count is 0, negative, not a number or above 1,000,000,000; the record is shown as sent and adds nothing.',
+  count_implausible:
+    'A count is 0, negative, not a number or above 1,000,000,000; the record is shown as sent and adds nothing.',
   count_fraction: 'A count had a fraction, which was cut.',
   date_format: 'A date was not in the form that the standard asks for; it could be read without doubt.',
   disposition_missing: 'A record has no disposition; it counts as none.',
@@ -22,15 +23,18 @@ export const warningCodes = {
   header_malformed: 'A header line of the mail is malformed; it was read as meant.',
   implausible_period: 'The period lies more than 400 days before or 2 days after the mail was received.',
   json_duplicate_member: 'A JSON object has the same member twice; the last was taken.',
-  mime_repaired: 'The structure of the mail is damaged (a boundary or header is missing); it was read as far as it goes.',
+  mime_repaired:
+    'The structure of the mail is damaged (a boundary or header is missing); it was read as far as it goes.',
   more_warnings: 'There were more warnings of this report than are kept.',
   namespace_prefix: 'Elements carry a namespace prefix.',
   number_invalid: 'A number of the published policy could not be read; it was taken as missing.',
   number_repaired: 'A number came as text or with white space around it.',
-  org_name_missing: 'The report does not name its submitter; the domain of its e-mail address stands in for its identity.',
+  org_name_missing:
+    'The report does not name its submitter; the domain of its e-mail address stands in for its identity.',
   override_unknown: 'A reason has a type that no standard knows; it is kept as sent.',
   period_reversed: 'The period begins after it ends; begin and end were swapped.',
-  policy_domain_missing: 'A TLS policy does not name its domain; it was taken from the mail or from the only other policy.',
+  policy_domain_missing:
+    'A TLS policy does not name its domain; it was taken from the mail or from the only other policy.',
   policy_string_form: 'policy-string or mx-host was not a list of strings; it was read as one.',
   reason_empty: 'A reason has neither type nor comment; it was left out.',
   reason_type_missing: 'A reason has a comment but no type; it was kept with the comment alone.',

@@ -9,6 +9,7 @@ import { DROPPED_MARK, RecordBuilder } from './dmarc-record.ts'
 import { alignments, discoveryMethods, policies, readWord, type Vocabulary, yesOrNo } from './dmarc-words.ts'
 import { normaliseDomain } from './domain-names.ts'
 import { type Limits, MAX_NAME, MAX_TEXT } from './limits.ts'
+import { type DmarcRecordRest, RecordMemo } from './record-memo.ts'
 import { readSeconds } from './report-dates.ts'
 import type { DmarcPolicy, DmarcRecord, DmarcReport } from './shapes.ts'
 import { cutText, detach, excerpt } from './text-encoding.ts'
@@ -22,9 +23,12 @@ export interface AggregateReaderOptions {
   readonly limits: Limits
   /** Reads XML that is not well formed as far as there is no doubt; for a second try, after a strict one has failed. */
   readonly tolerant: boolean
-  /** Called once for each record, in the order of the report. */
-  readonly onRecord: (record: DmarcRecord) => void
+  /** Called once for each record, in the order of the report. Records with the same `rest` differ in address and count only. */
+  readonly onRecord: (record: DmarcRecord, rest: DmarcRecordRest | null) => void
 }
+
+/** Kept over reports: the same reporter says the same of the same domain every day. */
+const memo = new RecordMemo()
 
 /**
  * Reads one report that is written to it in pieces of any size. `write` and `end` throw `Rejected`; records handed over
@@ -42,6 +46,7 @@ export class AggregateReader {
     this.#scanner = new XmlScanner({
       names: at.elementNames,
       root: at.FEEDBACK_NAME,
+      repeated: at.RECORD_NAME,
       handler: this.#report,
       limits: options.limits,
       tolerant: options.tolerant,
@@ -73,7 +78,7 @@ class ReportHandler implements XmlHandler {
   readonly #values = this.#builder.values
   readonly #limits: Limits
   readonly #tolerant: boolean
-  readonly #onRecord: (record: DmarcRecord) => void
+  readonly #onRecord: AggregateReaderOptions['onRecord']
   /** Where we are, and where we were outside of that. */
   #context = at.OUTSIDE
   readonly #outer: number[] = []
@@ -81,6 +86,8 @@ class ReportHandler implements XmlHandler {
   #seenInReport = 0
   #seenInRecord = 0
   #records = 0
+  /** The record that the memo was asked for last and did not know, and the warnings that there were then. */
+  #asked = { index: 0, warnings: 0 }
   #complete = false
   readonly #errors: string[] = []
   /** Tolerant mode: the element that is passed over holds names that we know. */
@@ -141,6 +148,20 @@ class ReportHandler implements XmlHandler {
 
   outside(after: boolean): void {
     this.warnings.add(after ? 'text_stray' : 'root_prefixed', after ? 'after the report' : 'before the report')
+  }
+
+  /** Takes a record whose text says the same as an earlier one's. */
+  repeat(text: string, from: number, to: number): boolean {
+    if (this.#context !== at.FEEDBACK || this.#builder.begun >= this.#limits.records) return false
+    const record = memo.find(text, from, to)
+    if (record === null) {
+      this.#asked = { index: this.#builder.begun + 1, warnings: this.warnings.count }
+      return false
+    }
+    this.#builder.begin()
+    this.#records++
+    this.#onRecord(record, memo.rest)
+    return true
   }
 
   /** The report's facts. Throws `Rejected` when a mandatory part is missing. */
@@ -247,7 +268,8 @@ class ReportHandler implements XmlHandler {
     const record = this.#builder.build()
     if (record === null) return
     this.#records++
-    this.#onRecord(record)
+    const clean = this.#asked.index === this.#builder.begun && this.#asked.warnings === this.warnings.count
+    this.#onRecord(record, clean ? memo.keep(record) : null)
   }
 
   #addError(text: string): void {
@@ -274,10 +296,7 @@ class ReportHandler implements XmlHandler {
     if (text === null) throw this.#missing('period_unreadable', `The report has no ${what} date.`)
     const date = readSeconds(text)
     if (date === null) {
-      throw new Rejected(
-        'period_unreadable',
-        `The ${what} date cannot be read or is out of range: ${excerpt(text)}`,
-      )
+      throw new Rejected('period_unreadable', `The ${what} date cannot be read or is out of range: ${excerpt(text)}`)
     }
     if (!date.standard) this.warnings.add('date_format', `${what}: ${excerpt(text)}`)
     return date.seconds

@@ -112,6 +112,7 @@ export const elementNames: readonly string[] = [
   ...new Set([...Object.values(valuesIn), ...Object.values(elementsIn)].flatMap((names) => Object.keys(names))),
 ]
 export const FEEDBACK_NAME = elementNames.indexOf('feedback')
+export const RECORD_NAME = elementNames.indexOf('record')
 
 const WIDTH = 64
 

@@ -24,22 +24,27 @@ const SNIFFED_BYTES = 4096
 
 /**
  * Says by its content what data is; names and media types lie. `xml` is everything that begins with `<` after a byte order
- * mark, white space, declarations and comments, but HTML and SVG; `json` is an object. The first 4 KB are enough.
+ * mark, white space, declarations and comments, but HTML and SVG; `json` is an object. The first 4 KB behind white space are enough.
  */
 export function sniff(bytes: Uint8Array): Content {
-  if (bytes.length === 0) return 'empty'
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip'
-  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, SNIFFED_BYTES))
+  let blank = 0
+  while (blank < bytes.length && isBlank(bytes[blank]!)) blank++
+  if (blank === bytes.length) return 'empty'
+  const body = blank > SNIFFED_BYTES ? bytes.subarray(blank) : bytes
+  if (body[0] === 0x1f && body[1] === 0x8b) return 'gzip'
+  const head = Buffer.from(body.buffer, body.byteOffset, Math.min(body.length, 2 * SNIFFED_BYTES))
   if (isZipAt(head, 0)) return 'zip'
   const { encoding, mark } = showEncoding(head)
   const text = encoding === 'utf-8' ? head.toString('latin1', mark) : new TextDecoder(encoding).decode(head)
   const start = text.replace(/^[\s\ufeff\0]+/, '')
-  if (start === '') return bytes.length === head.length ? 'empty' : sniff(bytes.subarray(SNIFFED_BYTES))
+  if (start === '') return 'empty'
   if (/^\{\s*(["}]|$)/.test(start)) return 'json'
   if (start.startsWith('<')) return isHtml(start) ? 'unknown' : 'xml'
   if (/<([\w.-]+:)?feedback[\s>]|<\?xml\s/.test(text.slice(0, 1024))) return 'xml'
   return hasZipInside(bytes, head) ? 'zip' : 'unknown'
 }
+
+const isBlank = (c: number): boolean => c === 0x20 || (c >= 0x09 && c <= 0x0d)
 
 function isHtml(start: string): boolean {
   const first = start.replace(/^(\s|<\?[^>]*>|<!--[\s\S]*?-->)+/, '')
@@ -90,7 +95,8 @@ function gunzipWhole(bytes: Uint8Array, hint: number, limits: Limits, warn: Warn
   do {
     const start = skipHeader(bytes, at)
     const most = Math.min(WHOLE_BYTES, limits.inflatedBytes) - size
-    const inflated = most <= 0 ? null : inflateWhole(bytes.subarray(start), most, hint, 'gzip_damaged')
+    const inflated =
+      most <= 0 ? null : inflateWhole(bytes.subarray(start), most, parts.length === 0 ? hint : 0, 'gzip_damaged')
     if (inflated === null) return null
     const { data, used } = inflated
     parts.push(data)

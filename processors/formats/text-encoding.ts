@@ -117,5 +117,8 @@ export function cutText(text: string, most: number): string {
 
 /** The beginning of a text that somebody else wrote, fit for a message: one line, no control or direction characters. */
 export function excerpt(text: string, most = 60): string {
-  return cutText(text, most + 1).slice(0, most).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ').toWellFormed()
+  return cutText(text, most + 1)
+    .slice(0, most)
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
+    .toWellFormed()
 }

@@ -65,10 +65,13 @@ class TlsReader {
       throw new Rejected('json_limit', `The JSON is larger than ${this.#limits.heldBytes} bytes.`)
     }
     const text = this.#decode(bytes)
-    const { depth, duplicate } = surveyJson(text, this.#limits.jsonDepth)
+    // An object a detail; object, policy, summary and two lists a policy; and whatever else a report may hold.
+    const most = this.#limits.tlsDetails + 6 * this.#limits.tlsPolicies + 1000
+    const { depth, containers, duplicate } = surveyJson(text, { depth: this.#limits.jsonDepth, containers: most })
     if (depth > this.#limits.jsonDepth) {
       throw new Rejected('json_limit', `The JSON is nested more than ${this.#limits.jsonDepth} deep.`)
     }
+    if (containers > most) throw new Rejected('records_limit', `The JSON holds more than ${most} objects and lists.`)
     const value = parseJson(text)
     if (duplicate !== null) this.#warnings.add('json_duplicate_member', excerpt(duplicate))
     if (!isMembers(value)) throw new Rejected('not_a_report', 'The JSON is no object.')
@@ -283,8 +286,13 @@ function member(members: Members, ...names: string[]): unknown {
 }
 
 /** Zero bytes and the DOS end of file behind the document are padding; nothing can stand there in JSON. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is to be found
-const withoutPadding = (text: string): string => text.replace(/^\ufeff/, '').replace(/[\0\x1a\s]+$/, '')
+function withoutPadding(text: string): string {
+  let end = text.length
+  while (end > 0 && isPadding(text.charCodeAt(end - 1))) end--
+  return text.slice(0, end)
+}
+
+const isPadding = (c: number): boolean => c === 0 || c === 0x1a || c === 0x20 || (c >= 0x09 && c <= 0x0d)
 
 function parseJson(text: string): unknown {
   try {

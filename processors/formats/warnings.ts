@@ -10,9 +10,12 @@ export class WarningList {
   readonly #kept: Warning[] = []
   readonly #counts = new Map<WarningCode, number>()
   #more = 0
+  /** Warnings that there was cause for, those included that are not kept. */
+  count = 0
 
   /** Says whether one more warning of this code would be kept. When not, it is counted: give no detail then. */
   wants(code: WarningCode): boolean {
+    this.count++
     const count = this.#counts.get(code) ?? 0
     // One place is left for `more_warnings`.
     if (count < MAX_WARNINGS_OF_A_CODE && this.#kept.length < MAX_WARNINGS - 1) return true

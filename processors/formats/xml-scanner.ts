@@ -40,6 +40,11 @@ export interface XmlHandler {
   stray(text: string): void
   /** Tolerant mode: something before (or after) the root was passed over. */
   outside(after: boolean): void
+  /**
+   * Strict mode, for the element named `repeated`, whose text stands between `from` and `to` of `text` as Latin-1. True
+   * when the handler knows what such text says: then it is not read again.
+   */
+  repeat(text: string, from: number, to: number): boolean
 }
 
 export interface XmlScannerOptions {
@@ -47,11 +52,15 @@ export interface XmlScannerOptions {
   readonly names: readonly string[]
   /** Index of the name of the root that tolerant mode looks for. */
   readonly root: number
+  /** Index of the name of the element that `repeat` is asked about. */
+  readonly repeated: number
   readonly handler: XmlHandler
   readonly limits: Limits
   readonly tolerant: boolean
 }
 
+/** No element has this index. */
+const NOTHING = -2
 const LT = 0x3c
 const GT = 0x3e
 const SLASH = 0x2f
@@ -115,6 +124,8 @@ export class XmlScanner {
   readonly #names: NameTable
   readonly #known: readonly string[]
   readonly #root: number
+  readonly #repeated: number
+  readonly #repeatedEnd: string
   readonly #handler: XmlHandler
   readonly #limits: Limits
   readonly #tolerant: boolean
@@ -140,6 +151,8 @@ export class XmlScanner {
     this.#names = tableOf(options.names)
     this.#known = options.names
     this.#root = options.root
+    this.#repeated = options.tolerant ? NOTHING : options.repeated
+    this.#repeatedEnd = `</${options.names[options.repeated]}>`
     this.#handler = options.handler
     this.#limits = options.limits
     this.#tolerant = options.tolerant
@@ -216,6 +229,9 @@ export class XmlScanner {
     const text = bytes.toString('latin1', 0, length)
     const handler = this.#handler
     const { factor } = this.#names
+    // Local names of the tables: an imported name is looked up at every byte.
+    const kindsOfText = textKinds
+    const kindsOfNames = nameKinds
     let i = 0
     while (i < length) {
       if (bytes[i] !== LT) {
@@ -232,29 +248,29 @@ export class XmlScanner {
           i = end + 1
           continue
         }
-      } else if (this.#open.length > 0 && nameKinds[bytes[i + 1]!]! >= 3) {
+      } else if (this.#open.length > 0 && kindsOfNames[bytes[i + 1]!]! >= 3) {
         let j = i + 1
         let from = j
         let hash = 0
         let c = bytes[j]!
-        let kind = nameKinds[c]!
+        let kind = kindsOfNames[c]!
         while (kind !== 0) {
           if (kind >= 4) {
             hash = 0
             from = j + 1
           } else hash = (Math.imul(hash, factor) + c) | 0
           c = bytes[++j]!
-          kind = nameKinds[c]!
+          kind = kindsOfNames[c]!
         }
         if (c === GT) {
           const id = this.#names.find(hash, bytes, from, j)
           if (from !== i + 1 && id !== -1) this.prefixed = true
           let m = j + 1
           let kinds = 0
-          kind = textKinds[bytes[m]!]!
+          kind = kindsOfText[bytes[m]!]!
           while (kind < STOP) {
             kinds |= kind
-            kind = textKinds[bytes[++m]!]!
+            kind = kindsOfText[bytes[++m]!]!
           }
           if (m < length && bytes[m + 1] === SLASH) {
             let a = i + 1
@@ -269,6 +285,14 @@ export class XmlScanner {
               if ((kinds & ~PLAIN) === 0) handler.leaf(id, text.slice(j + 1, m), 0)
               else this.#leaf(id, bytes, text, j + 1, m, kinds)
               i = b + 1
+              continue
+            }
+          }
+          if (id === this.#repeated && from === i + 1) {
+            if (this.#bare) this.#announce()
+            const end = text.indexOf(this.#repeatedEnd, j + 1)
+            if (end !== -1 && end - j <= this.#limits.xmlTextBytes && handler.repeat(text, j + 1, end)) {
+              i = end + this.#repeatedEnd.length
               continue
             }
           }
@@ -302,12 +326,13 @@ export class XmlScanner {
 
   /** Character data from `i` on. Returns where it ends, or -1 when its end has not come yet. */
   #characters(bytes: Buffer, text: string, i: number, length: number, final: boolean): number {
+    const kindsOfText = textKinds
     let j = i
     let kinds = 0
-    let kind = textKinds[bytes[j]!]!
+    let kind = kindsOfText[bytes[j]!]!
     while (kind < STOP) {
       kinds |= kind
-      kind = textKinds[bytes[++j]!]!
+      kind = kindsOfText[bytes[++j]!]!
     }
     const blank = (kinds & ~(SPACE | CARRIAGE_RETURN)) === 0
     if (this.#open.length === 0) {
@@ -434,15 +459,18 @@ export class XmlScanner {
   }
 
   #endTag(text: string, i: number): number {
-    const gt = text.indexOf('>', i)
-    if (gt === -1) return -1
+    // Looking for `<` first keeps a run of `</</</` linear.
     const lt = text.indexOf('<', i + 1)
-    if (lt !== -1 && lt < gt) return this.#junk('< stands in an end tag', i, lt)
-    const name = text.slice(i + 2, gt).replace(/[ \t\r\n]+$/, '')
+    const tag = text.slice(i, lt === -1 ? text.length : lt)
+    const gt = tag.indexOf('>')
+    if (gt === -1) return lt === -1 ? -1 : this.#junk('< stands in an end tag', i, lt)
+    let end = gt
+    while (end > 2 && (textKinds[tag.charCodeAt(end - 1)]! & SPACE) !== 0) end--
+    const name = tag.slice(2, end)
     if (name === this.#open.at(-1)) this.#endElement(false)
     else if (!this.#tolerant) throw malformed(`</${excerpt(name)}> ends no open element`, this.#offset + i)
     else this.#endNearest(name)
-    return gt + 1
+    return i + gt + 1
   }
 
   /** Tolerant: ends the innermost element of this name and all inside it; an end tag that ends nothing is passed over. */
@@ -458,12 +486,12 @@ export class XmlScanner {
   }
 
   #instruction(text: string, i: number): number {
-    const close = text.indexOf('?>', i + 2)
     if (this.#tolerant) {
       // A declaration that ends in `>` alone must not swallow what follows.
       const gt = text.indexOf('>', i)
-      if (gt !== -1 && close !== gt - 1) return gt + 1
+      if (gt !== -1 && text[gt - 1] !== '?') return gt + 1
     }
+    const close = text.indexOf('?>', i + 2)
     if (close === -1) return -1
     const content = text.slice(i + 2, close)
     if (/^xml([ \t\r\n]|$)/i.test(content)) {

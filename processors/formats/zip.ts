@@ -201,8 +201,9 @@ function nextHeader(archive: Buffer, { data, packed, sized }: Header): number {
   const expected = data + packed
   const signature = archive.toString('latin1', expected, expected + 4)
   if (sized && (signature === LOCAL || signature === CENTRAL)) return expected
-  const found = [LOCAL, CENTRAL].map((mark) => archive.indexOf(mark, data, 'latin1')).filter((index) => index !== -1)
-  return found.length === 0 ? -1 : Math.min(...found)
+  const local = archive.indexOf(LOCAL, data, 'latin1')
+  const central = archive.subarray(0, local === -1 ? undefined : local).indexOf(CENTRAL, data, 'latin1')
+  return central === -1 ? local : central
 }
 
 /** Headers are in the order of their place. An entry reaches as far as its header claims, when that is known. */
