@@ -45,7 +45,9 @@ function cut(text: string, from: number, to: number): Cut | null {
     tail: text.slice(tail, to),
   }
   const isPlain = /^\s*<row>\s*<source_ip>$/.test(parts.head) && /^<\/source_ip>\s*<count>$/.test(parts.middle)
-  return isPlain && parts.tail.length <= MAX_TAIL && parts.tail.startsWith('</count>') ? parts : null
+  // In a comment or CDATA section even `</record>` is text, so that `to` would not be the record's end.
+  const isWhole = !/<[!?]/.test(parts.tail)
+  return isPlain && isWhole && parts.tail.length <= MAX_TAIL && parts.tail.startsWith('</count>') ? parts : null
 }
 
 function isShortCount(text: string): boolean {

@@ -232,6 +232,7 @@ export class XmlScanner {
     // Local names of the tables: an imported name is looked up at every byte.
     const kindsOfText = textKinds
     const kindsOfNames = nameKinds
+    const stop = STOP
     let i = 0
     while (i < length) {
       if (bytes[i] !== LT) {
@@ -268,7 +269,7 @@ export class XmlScanner {
           let m = j + 1
           let kinds = 0
           kind = kindsOfText[bytes[m]!]!
-          while (kind < STOP) {
+          while (kind < stop) {
             kinds |= kind
             kind = kindsOfText[bytes[++m]!]!
           }
@@ -327,10 +328,11 @@ export class XmlScanner {
   /** Character data from `i` on. Returns where it ends, or -1 when its end has not come yet. */
   #characters(bytes: Buffer, text: string, i: number, length: number, final: boolean): number {
     const kindsOfText = textKinds
+    const stop = STOP
     let j = i
     let kinds = 0
     let kind = kindsOfText[bytes[j]!]!
-    while (kind < STOP) {
+    while (kind < stop) {
       kinds |= kind
       kind = kindsOfText[bytes[++j]!]!
     }
