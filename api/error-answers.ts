@@ -30,14 +30,21 @@ function asApiError(error: unknown, request: FastifyRequest): ApiError {
   if (error instanceof StoreUnavailable || error instanceof StoreDamaged) {
     return new ApiError('store_unavailable', { retryAfter: 5 })
   }
+  // The client has gone, or somebody stopped the statement in the store: nobody waits, or asking again will do.
+  if (isCancelled(error)) return new ApiError('store_unavailable', { retryAfter: 1 })
   if (isTimeout(error)) return new ApiError('store_timeout', { retryAfter: 30 })
   return fastifyFault(error as FastifyError, request)
 }
 
-/** ClickHouse: 159 TIMEOUT_EXCEEDED, 241 MEMORY_LIMIT_EXCEEDED. */
+/** ClickHouse: 394 QUERY_WAS_CANCELLED. */
+function isCancelled(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || (error as { code?: unknown }).code === '394')
+}
+
+/** ClickHouse: 159 TIMEOUT_EXCEEDED. */
 function isTimeout(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
-  return error instanceof Error && (code === '159' || code === '241' || error.name === 'TimeoutError')
+  return error instanceof Error && (code === '159' || error.name === 'TimeoutError')
 }
 
 function fastifyFault(error: FastifyError, request: FastifyRequest): ApiError {

@@ -39,13 +39,8 @@ export async function* newestFirst<Row>(
   for (let width = 1; at < days.length; width = limit === null ? 1 : width * 2) {
     const piece = days.slice(at, at + width)
     at += width
-    yield* reading.stream<Row>(`${sql}${end}`, {
-      ...parameters,
-      ...after?.parameters,
-      limit: limit ?? 0,
-      from: piece.at(-1)!,
-      to: piece[0]!,
-    })
+    const values = { ...parameters, ...after?.parameters, limit: limit ?? 0, from: piece.at(-1)!, to: piece[0]! }
+    yield* reading.rows<Row>(`${sql}${end}`, values, limit)
   }
 }
 

@@ -16,6 +16,11 @@ export interface Reading {
   readonly tables: Readonly<Record<TableName, string>>
   query<Row>(sql: string, parameters?: Parameters): Promise<Row[]>
   stream<Row>(sql: string, parameters?: Parameters): AsyncIterable<readonly Row[]>
+  /**
+   * The rows of a list: with a limit, which the statement must keep to, at once, so that a page never leaves a statement
+   * half read; without, as they come.
+   */
+  rows<Row>(sql: string, parameters: Parameters, limit: number | null): AsyncIterable<readonly Row[]>
 }
 
 /** Seconds; a page that takes longer is not worth waiting for. */
@@ -50,7 +55,7 @@ export function openReading(
   const names: readonly (string | undefined)[] = [generation.name, String(generation.number), undefined]
   if (!names.includes(asked.generation)) throw new ApiError('generation_unknown', { field: 'generation' })
   const gone = reply === null ? {} : { signal: signalOf(reply) }
-  return {
+  const reading: Reading = {
     generation,
     tables: generation.tables,
     stamp: { generation: generation.name, rule_set: generation.ruleSet },
@@ -58,7 +63,12 @@ export function openReading(
       source.store.query(`${sql} ${limits(QUERY_SECONDS)}`, { parameters, timeout: QUERY_SECONDS, ...gone }),
     stream: (sql, parameters = {}) =>
       source.store.stream(`${sql} ${limits(STREAM_SECONDS)}`, { parameters, timeout: STREAM_SECONDS, ...gone }),
+    async *rows<Row>(sql: string, parameters: Parameters, limit: number | null) {
+      if (limit === null) yield* reading.stream<Row>(sql, parameters)
+      else yield await reading.query<Row>(sql, parameters)
+    },
   }
+  return reading
 }
 
 /** Aborts when the connection closes before the answer is out. */

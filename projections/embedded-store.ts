@@ -5,8 +5,8 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, rename, rm } from 'node:fs/promises'
-import { extname } from 'node:path'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { extname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -41,6 +41,8 @@ const LONGEST_PAUSE_MILLISECONDS = 5_000
 /** Children that die before they serve, in a row, until the folder is held to be what kills them. */
 const DEATHS_OF_A_DAMAGED_FOLDER = 3
 const STOP_MILLISECONDS = 8_000
+/** As chdb-server.ts names them. */
+const INSERT_FILE = /^insert-\d+-\d+\.native$/
 
 interface Server {
   readonly child: ChildProcess
@@ -105,6 +107,7 @@ const isNotOurs = (reason: string) =>
 async function startServing(options: EmbeddedStoreOptions, signal: AbortSignal): Promise<Server> {
   await mkdir(options.folder, { recursive: true })
   await mkdir(options.tmp, { recursive: true })
+  await removeLeftInserts(options.tmp)
   const lockedUntil = Date.now() + LOCK_MILLISECONDS
   let deaths = 0
   let replaced = false
@@ -130,6 +133,11 @@ async function startServing(options: EmbeddedStoreOptions, signal: AbortSignal):
     deaths = 0
     options.onDamaged?.(start.reason)
   }
+}
+
+/** A child that was killed leaves the file of the insert that it was at. */
+async function removeLeftInserts(tmp: string): Promise<void> {
+  for (const name of await readdir(tmp)) if (INSERT_FILE.test(name)) await rm(join(tmp, name), { force: true })
 }
 
 /** Renamed first, so that a crash midway leaves no half-deleted store that looks whole. */

@@ -48,8 +48,13 @@ const IDLE_MILLISECONDS = 15
 const PAUSE_MILLISECONDS = 250
 /** A chunk holds at most so many records: no event goes beyond a block when this many rows are left. */
 const ROWS_OF_ONE_EVENT = 500
+/** Event bytes whose rows are held at most: what a hostile report makes of 60,000 rows must stay bounded. */
+const FLUSH_BYTES = 24 * 1024 * 1024
+/** How often an idle store is asked whether it still has its tables. */
+const WATCH_MILLISECONDS = 10_000
 /** Bytes decoded at one go: about 30 ms of the event loop. */
 const BATCH_BYTES = 2 * 1024 * 1024
+const FIRST_PAUSE_MILLISECONDS = 100
 const LONGEST_PAUSE_MILLISECONDS = 5_000
 
 /**
@@ -65,21 +70,38 @@ export async function runProjections(
     const round = new AbortController()
     const signal = AbortSignal.any([options.signal, round.signal])
     if (rebuilt) await state.beginRebuild(options.log, options.generation)
-    const damage = state.rebuildRequested(signal).then((reason) => {
+    const requested = state.rebuildRequested(signal).then((reason) => {
       if (reason !== null) throw new StoreDamaged(reason)
     })
-    const loops = projectedTopics.map((topic) => new TopicLoop({ ...options, signal }, topic, state).run())
+    const inRound = { ...options, signal }
+    const loops = projectedTopics.map((topic) => new TopicLoop(inRound, topic, state).run())
+    const all = [...loops, requested, watchTables(inRound)]
     try {
-      await Promise.all([...loops, damage])
+      await Promise.all(all)
     } catch (error) {
       round.abort()
-      await Promise.allSettled([...loops, damage])
+      await Promise.allSettled(all)
       if (options.signal.aborted) return
       if (!(error instanceof StoreDamaged) && !isTableMissing(error)) throw error
       options.onProblem?.(`The store is rebuilt from the log: ${(error as Error).message}`)
-      await untilStoreAnswers(options, () => recreateStore(options.store, options.generation))
+      try {
+        await untilStoreAnswers(options, () => recreateStore(options.store, options.generation))
+      } catch (failure) {
+        if (options.signal.aborted) return
+        throw failure
+      }
       rebuilt = true
     }
+  }
+}
+
+/** Loops that have nothing to insert would not notice that the store was emptied. Rejects when it was. */
+async function watchTables(options: RunProjectionsOptions): Promise<void> {
+  const { signal, store } = options
+  while (!signal.aborted) {
+    await sleep(WATCH_MILLISECONDS, undefined, { signal, ref: false }).catch(() => undefined)
+    if (!signal.aborted)
+      await untilStoreAnswers(options, () => store.query(`SELECT 1 FROM ${POSITIONS_TABLE} LIMIT 0`, { signal }))
   }
 }
 
@@ -95,12 +117,12 @@ async function untilStoreAnswers<T>(
   options: Pick<RunProjectionsOptions, 'signal' | 'onProblem'>,
   work: () => Promise<T>,
 ): Promise<T> {
-  for (let pause = 100; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MILLISECONDS)) {
+  for (let pause = FIRST_PAUSE_MILLISECONDS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MILLISECONDS)) {
     try {
       return await work()
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error
-      options.onProblem?.(`Projections wait for the store: ${error.message}`)
+      if (pause === FIRST_PAUSE_MILLISECONDS) options.onProblem?.(`Projections wait for the store: ${error.message}`)
     }
     await sleep(pause, undefined, { signal: options.signal })
   }
@@ -112,6 +134,8 @@ class Flush {
   readonly positions = new Map<number, number>()
   readonly batches = new Map<number, Batch>()
   events = 0
+  bytes = 0
+  /** When the first event came. */
   since = 0
 
   constructor(topic: ProjectedTopic) {
@@ -132,6 +156,7 @@ class Flush {
     if (this.events++ === 0) this.since = performance.now()
     for (const gathered of this.gathered) gathered.append(decoded)
     this.positions.set(event.partition, event.offset + 1)
+    this.bytes += event.value.length
   }
 
   clear(): void {
@@ -139,6 +164,7 @@ class Flush {
     this.positions.clear()
     this.batches.clear()
     this.events = 0
+    this.bytes = 0
   }
 }
 
@@ -155,6 +181,7 @@ class TopicLoop {
   #isInserting = false
   #lastFlush = 0
   #failure: unknown
+  readonly #ending = new AbortController()
 
   constructor(options: RunProjectionsOptions, topic: ProjectedTopic, state: ProjectionState) {
     this.#options = options
@@ -170,7 +197,7 @@ class TopicLoop {
     const { log, signal, groupPrefix = '', generation } = this.#options
     const reader = log.read(this.#physical, {
       group: `${groupPrefix}project.${this.#topic}.${generation.name}`,
-      signal,
+      signal: AbortSignal.any([signal, this.#ending.signal]),
       from: (partition) => this.#startOf(partition),
       maxBytes: BATCH_BYTES,
     })
@@ -179,8 +206,10 @@ class TopicLoop {
       await this.#follow(batches)
       await this.#inserting
     } finally {
+      // Ends the read that is already asked for, behind which `return` would wait.
+      this.#ending.abort()
+      await this.#inserting
       await batches.return?.()
-      await this.#inserting.catch(() => {})
     }
     if (this.#failure !== undefined && !signal.aborted) throw this.#failure
   }
@@ -231,7 +260,8 @@ class TopicLoop {
 
   async #take(batch: Batch): Promise<void> {
     for (const event of batch.events) {
-      if (this.#filling.rows() + ROWS_OF_ONE_EVENT > this.#flushRows) await this.#flush()
+      if (this.#filling.rows() + ROWS_OF_ONE_EVENT > this.#flushRows || this.#filling.bytes > FLUSH_BYTES)
+        await this.#flush()
       const decoded = this.#decode(event)
       this.#filling.take(event, decoded instanceof Promise ? await decoded : decoded)
       if (this.#options.signal.aborted || this.#failure !== undefined) return
@@ -263,6 +293,7 @@ class TopicLoop {
     this.#inserting = this.#insert(flush)
       .catch((error: unknown) => {
         this.#failure = error
+        this.#ending.abort()
       })
       .finally(() => {
         this.#isInserting = false

@@ -8,11 +8,12 @@ import { type Generation, type TableName, tableNames } from '../topics/generatio
 import type { Log } from '../topics/log.ts'
 import { projections } from './all.ts'
 import type { ProjectedTopic } from './projection.ts'
-import type { Store } from './store.ts'
+import { type Store, StoreDamaged } from './store.ts'
 import { viewsOf } from './views.ts'
 
 export const POSITIONS_TABLE = 'positions'
 const META_TABLE = 'store_meta'
+const CHECK_SECONDS = 3600
 
 /**
  * `fsync_*`: a power cut must not keep a position and lose the rows before it. Rows are small and many, so marks are
@@ -62,7 +63,7 @@ export function schemaVersion(generation: Generation): string {
 export interface Prepared {
   /** The tables are empty and will be filled from the log. */
   readonly rebuilt: boolean
-  /** Why, in words for the operator; null on the first start of all and when nothing was done. */
+  /** Why, as the end of a sentence for the operator; null on the first start of all and when nothing was done. */
   readonly reason: string | null
 }
 
@@ -89,7 +90,7 @@ export async function prepareStore(
       : 'it was made by another version'
   if (reason === null) return { rebuilt: false, reason: null }
   await createAll(store, generation, version)
-  return { rebuilt: true, reason: `The store is rebuilt from the log: ${reason}.` }
+  return { rebuilt: true, reason }
 }
 
 /** Drops all tables and views and makes them anew, empty: the loops then read the log from its beginning. */
@@ -193,14 +194,24 @@ async function positionsAheadOfLog(store: Store, generation: Generation, log: Lo
  */
 export async function checkStore(store: Store, generation: Generation): Promise<string | null> {
   for (const table of [...Object.values(generation.tables), POSITIONS_TABLE]) {
-    const rows = await store.query<{ part_path?: string; is_passed: number | boolean; message?: string }>(
-      `CHECK TABLE ${table} SETTINGS check_query_single_value_result = 0`,
-      { timeout: 3600 },
-    )
-    const failed = rows.find(({ is_passed }) => !is_passed)
-    if (failed !== undefined) return `Table ${table} is damaged (${failed.part_path ?? ''} ${failed.message ?? ''}).`
+    const damage = await checkTable(store, table)
+    if (damage !== null) return `table ${table} is damaged (${damage})`
   }
   return null
+}
+
+async function checkTable(store: Store, table: string): Promise<string | null> {
+  try {
+    const parts = await store.query<{ part_path: string; is_passed: number | boolean; message: string }>(
+      `CHECK TABLE ${table} SETTINGS check_query_single_value_result = 0`,
+      { timeout: CHECK_SECONDS },
+    )
+    const failed = parts.find(({ is_passed }) => !is_passed)
+    return failed === undefined ? null : `${failed.part_path}: ${failed.message}`
+  } catch (error) {
+    if (error instanceof StoreDamaged) return error.message
+    throw error
+  }
 }
 
 export const projectedTopics: readonly ProjectedTopic[] = ['reports', 'private', 'rejects']

@@ -1,11 +1,24 @@
-/** Conversions that several tables share: days, months and addresses. */
+/** Conversions that several tables share: days and addresses. */
 
 const DAY_MILLISECONDS = 86_400_000
 /** `Date` is a UInt16: 1970-01-01 to 2149-06-06. */
 const LAST_DAY = 65_535
 
-/** `YYYY-MM-DD` to days since 1970, held within what ClickHouse's Date can say. */
+/** Days that were read lately: events of a day come in runs, and reading one costs as much as a record. */
+const dayNumbers = new Map<string, number>()
+const MAX_DAYS_KEPT = 1000
+
+/** `YYYY-MM-DD` to days since 1970, held within what ClickHouse's Date can say. Throws on anything else. */
 export function dayNumber(day: string): number {
+  const known = dayNumbers.get(day)
+  if (known !== undefined) return known
+  const number = readDay(day)
+  if (dayNumbers.size >= MAX_DAYS_KEPT) dayNumbers.clear()
+  dayNumbers.set(day, number)
+  return number
+}
+
+function readDay(day: string): number {
   const days = Math.floor(Date.parse(`${day}T00:00:00Z`) / DAY_MILLISECONDS)
   if (Number.isNaN(days)) throw new Error(`Expected a day as YYYY-MM-DD and got ${JSON.stringify(day)}.`)
   return Math.min(Math.max(days, 0), LAST_DAY)
@@ -14,13 +27,6 @@ export function dayNumber(day: string): number {
 /** UTC day of an instant in milliseconds, as days since 1970. */
 export function dayOfInstant(milliseconds: number): number {
   return Math.min(Math.max(Math.floor(milliseconds / DAY_MILLISECONDS), 0), LAST_DAY)
-}
-
-/** yyyymm of a day: the partition. Absurd dates share partition 0, so that they cannot make partitions. */
-export function monthOf(day: number, implausible = false): number {
-  if (implausible) return 0
-  const date = new Date(day * DAY_MILLISECONDS)
-  return date.getUTCFullYear() * 100 + date.getUTCMonth() + 1
 }
 
 /**

@@ -3,7 +3,9 @@ import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { SHARED } from './fixtures.ts'
+import { expect } from 'vitest'
+import { expectTruth } from './answers.ts'
+import { importMail, SHARED, tempFolder, up } from './fixtures.ts'
 import type { Truth } from './report-mail.ts'
 
 const run = promisify(execFile)
@@ -67,4 +69,26 @@ function truthOf({ mails, aggregate, tls, failure, other, damaged, byDomain }: G
       ]),
     ),
   }
+}
+
+/** Imports generated mail, twice, and expects the truth of it over HTTP. */
+export async function expectTruthOf(form: Form, seed: number, mails: number): Promise<void> {
+  const folder = await tempFolder('truth')
+  const data = join(folder, 'data')
+  const { path, truth } = await generate(join(folder, form), seed, mails, form)
+  expect(await importMail(data, [path])).toEqual({
+    read: truth.mails,
+    new: truth.mails - truth.duplicates,
+    duplicates: truth.duplicates,
+    rejects: truth.rejects,
+  })
+  const running = await up(data)
+  expect(await importMail(data, [path])).toEqual({
+    read: truth.mails,
+    new: 0,
+    duplicates: truth.mails,
+    rejects: expect.any(Number),
+  })
+  await expectTruth(running, truth)
+  expect(await running.stop()).toBe(0)
 }

@@ -155,7 +155,7 @@ class Maker {
 
   aggregate(): Buffer {
     const about = this.#about()
-    const records = Array.from({ length: 1 + this.below(this.below(10) === 0 ? 1200 : 6) }, () => ({
+    const records = Array.from({ length: 1 + this.below(this.below(40) === 0 ? 1200 : 6) }, () => ({
       source_ip: `198.51.${this.below(256)}.${1 + this.below(254)}`,
       count: 1 + this.below(50),
       dkim: this.below(10) < 8,

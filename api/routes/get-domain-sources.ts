@@ -71,7 +71,7 @@ export const getDomainSources: Route = (server, context) => {
     const reports = allOf([domain, ...reportConditions({ org: request.query.org })])
     const records = allOf(recordConditions(request.query))
     const rows = (after: Key | null, limit: number | null) =>
-      reading.stream<SourceRow>(
+      reading.rows<SourceRow>(
         `SELECT ${sourceKey[by]} AS source, ${sums}, min(day) AS first, max(day) AS last
          FROM ${winningDmarcRecords(reading.tables, `${inRange} AND ${reports.sql}`, records.sql)}
          GROUP BY ${groupedBy[by]}
@@ -85,6 +85,7 @@ export const getDomainSources: Route = (server, context) => {
           after_source: after?.[1] ?? '',
           limit: limit ?? 0,
         },
+        limit,
       )
     const page = await answerList(
       { request, reply, reading, range },

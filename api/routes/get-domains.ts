@@ -75,13 +75,14 @@ async function* readDomains(
 ): AsyncGenerator<Item[]> {
   const [messages, sessions, domain] = after ?? [0, 0, '']
   const later = 'HAVING (-size, -sessions, policy_domain) > (-{messages:Float64}, -{sessions:Float64}, {domain:String})'
-  const rows = reading.stream<DomainRow>(
+  const rows = reading.rows<DomainRow>(
     `SELECT toString(f.policy_domain) AS policy_domain, ${sumsOfFacts}, min(f.host_only) AS host,
        toFloat64(messages) AS size, toFloat64(tls_successful + tls_failed) AS sessions
      FROM (${reportFacts(reading.tables, narrowed.sql)}) AS f
      GROUP BY f.policy_domain ${after === null ? '' : later}
      ORDER BY size DESC, sessions DESC, policy_domain ${limit === null ? '' : 'LIMIT {limit:UInt32}'}`,
     { ...range, ...narrowed.parameters, messages, sessions, domain, limit: limit ?? 0 },
+    limit,
   )
   for await (const batch of rows) {
     const sources = withSources ? await countSources(reading, range, batch) : null

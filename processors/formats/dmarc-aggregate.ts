@@ -38,11 +38,11 @@ const memo = new RecordMemo()
 export class AggregateReader {
   readonly #scanner: XmlScanner
   readonly #report: ReportHandler
-  readonly #tolerant: boolean
 
   constructor(options: AggregateReaderOptions) {
-    this.#tolerant = options.tolerant
     this.#report = new ReportHandler(options)
+    // First, so that it is kept however many warnings follow.
+    if (options.tolerant) this.#report.warnings.add('xml_repaired', 'read again, passing over what is malformed')
     this.#scanner = new XmlScanner({
       names: at.elementNames,
       root: at.FEEDBACK_NAME,
@@ -61,7 +61,6 @@ export class AggregateReader {
     this.#scanner.end()
     for (const { code, detail } of this.#scanner.encodingWarnings()) this.#report.warnings.add(code, detail)
     if (this.#scanner.prefixed) this.#report.warnings.add('namespace_prefix', 'element names have a prefix')
-    if (this.#tolerant) this.#report.warnings.add('xml_repaired', 'read a second time, passing over what is malformed')
     return this.#report.finish()
   }
 }
@@ -110,7 +109,7 @@ class ReportHandler implements XmlHandler {
     if (meaning === at.ERROR) this.#addError(value)
     else if (this.#values[meaning] === null) {
       this.#values[meaning] = meaning < at.RECORD_VALUES ? detach(value) : value
-    } else this.#warn('field_duplicated', nameOf(name))
+    } else this.#repeated(name, isExact(meaning))
   }
 
   open(name: number): void {
@@ -142,11 +141,13 @@ class ReportHandler implements XmlHandler {
 
   stray(text: string): void {
     if (this.#context === at.IGNORED || this.#context === at.BROKEN) return
-    if (this.#context === at.OUTSIDE) this.outside(false)
+    if (this.#tolerant && this.#context === at.ROW) throw doubtful('Text stands between the values of a row')
+    if (this.#context === at.OUTSIDE) this.outside(false, -1)
     else this.#warn('text_stray', excerpt(text))
   }
 
-  outside(after: boolean): void {
+  outside(after: boolean, name: number): void {
+    if (at.isPartOfReport(name)) throw doubtful(`${nameOf(name)} stands outside of <feedback>`)
     this.warnings.add(after ? 'text_stray' : 'root_prefixed', after ? 'after the report' : 'before the report')
   }
 
@@ -197,7 +198,7 @@ class ReportHandler implements XmlHandler {
   /** An element without children that is no value here: an empty `auth_results`, a plain `reason`, an extension. */
   #leafWithoutValue(name: number, meaning: number, text: string, doubt: number): void {
     if (this.#context === at.IGNORED || this.#context === at.BROKEN) {
-      if (name >= 0) this.#swallowed = true
+      this.#pass(name)
       return
     }
     if (meaning === -at.REASON) {
@@ -211,7 +212,7 @@ class ReportHandler implements XmlHandler {
 
   #enter(name: number, context: number): void {
     if (this.#isRepeated(context)) {
-      this.#warn('field_duplicated', nameOf(name))
+      this.#repeated(name, true)
       this.#context = at.IGNORED
       return
     }
@@ -226,10 +227,16 @@ class ReportHandler implements XmlHandler {
     else if (context === at.FEEDBACK) this.#beginFeedback()
   }
 
+  /** A second one is passed over; in a damaged document it may be the first of another record whose tags are lost. */
+  #repeated(name: number, counts: boolean): void {
+    if (counts && this.#tolerant) throw doubtful(`${nameOf(name)} stands twice`)
+    this.#warn('field_duplicated', nameOf(name))
+  }
+
   #beginFeedback(): void {
     if (this.#complete) throw doubtful('The document holds several reports')
     // A well-formed document round the report.
-    if (this.#outer.length > 1) this.outside(false)
+    if (this.#outer.length > 1) this.outside(false, -1)
   }
 
   #isRepeated(context: number): boolean {
@@ -252,9 +259,11 @@ class ReportHandler implements XmlHandler {
   /** Passes over an element that has no meaning where it stands. */
   #pass(name: number): void {
     if (this.#context === at.OUTSIDE) return
-    const inside = this.#context === at.IGNORED || this.#context === at.BROKEN
-    if (name >= 0 && this.#tolerant && !inside) throw doubtful(`${nameOf(name)} stands where it cannot`)
-    if (name >= 0 && inside) this.#swallowed = true
+    if (this.#context === at.IGNORED) {
+      if (name >= 0) this.#swallowed = true
+      return
+    }
+    if (name >= 0 && this.#tolerant) throw doubtful(`${nameOf(name)} stands where it cannot`)
     if (this.#context !== at.BROKEN) this.#context = at.IGNORED
   }
 

@@ -114,6 +114,20 @@ export const elementNames: readonly string[] = [
 export const FEEDBACK_NAME = elementNames.indexOf('feedback')
 export const RECORD_NAME = elementNames.indexOf('record')
 
+const parts = [
+  'report_metadata',
+  'policy_published',
+  'record',
+  'row',
+  'source_ip',
+  'count',
+  'identifiers',
+  'auth_results',
+]
+
+/** Says of an element that it can only be a piece of a report, wherever it stands. */
+export const isPartOfReport = (name: number): boolean => name >= 0 && parts.includes(elementNames[name]!)
+
 const WIDTH = 64
 
 const meanings = new Int8Array(16 * WIDTH)

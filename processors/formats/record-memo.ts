@@ -8,6 +8,7 @@
  */
 import { normaliseAddress } from './addresses.ts'
 import type { DmarcRecord } from './shapes.ts'
+import { detach } from './text-encoding.ts'
 
 /** All of a record but its address and count. Records that share one (by identity) differ in these two only. */
 export type DmarcRecordRest = Omit<DmarcRecord, 'source_ip' | 'count'>
@@ -112,12 +113,38 @@ export class RecordMemo {
 
   /** Keeps what the record that `find` did not know was read as. To be called only when it had no warning. */
   keep(record: DmarcRecord): DmarcRecordRest | null {
-    if (this.#pending === null) return null
-    if (this.#rests.size >= MAX_ENTRIES) this.#rests.clear()
-    // Slices keep the whole chunk alive that they were cut from: what is kept is copied.
-    const { source_ip: _address, count: _count, ...rest } = JSON.parse(JSON.stringify(record)) as DmarcRecord
-    this.#rests.set(Buffer.from(this.#pending, 'latin1').toString('latin1'), rest)
+    const tail = this.#pending
+    if (tail === null) return null
     this.#pending = null
+    if (this.#rests.size >= MAX_ENTRIES) this.#rests.clear()
+    const rest = restOf(record)
+    this.#rests.set(Buffer.from(tail, 'latin1').toString('latin1'), rest)
     return rest
+  }
+}
+
+/** Slices keep the whole chunk alive that they were cut from: what is kept is copied. */
+const own = (text: string | null) => (text === null ? null : detach(text))
+
+function restOf(record: DmarcRecord): DmarcRecordRest {
+  return {
+    disposition: own(record.disposition),
+    dkim: own(record.dkim),
+    spf: own(record.spf),
+    reasons: record.reasons.map(({ type, comment }) => ({ type: own(type), comment: own(comment) })),
+    header_from: own(record.header_from),
+    envelope_from: own(record.envelope_from),
+    envelope_to: own(record.envelope_to),
+    dkim_results: record.dkim_results.map(({ domain, selector, result, human_result }) => ({
+      domain: own(domain),
+      selector: own(selector),
+      result: own(result),
+      human_result: own(human_result),
+    })),
+    spf_results: record.spf_results.map(({ domain, scope, result }) => ({
+      domain: own(domain),
+      scope: own(scope),
+      result: own(result),
+    })),
   }
 }

@@ -38,10 +38,11 @@ export interface XmlHandler {
   leaf(name: number, text: string, doubt: number): void
   /** Text, trimmed and not empty, beside elements. */
   stray(text: string): void
-  /** Tolerant mode: something before (or after) the root was passed over. */
-  outside(after: boolean): void
+  /** Tolerant mode: something before (or after) the root was passed over; `name` is that of an element, else -1. */
+  outside(after: boolean, name: number): void
   /**
-   * Strict mode, for the element named `repeated`, whose text stands between `from` and `to` of `text` as Latin-1. True
+   * Strict mode, for the element named `repeated`, whose text stands between `from` and `to` of `text` as
+   * Latin-1. True
    * when the handler knows what such text says: then it is not read again.
    */
   repeat(text: string, from: number, to: number): boolean
@@ -75,44 +76,54 @@ const malformed = (what: string, where: number): Rejected =>
 /** Names found by a hash of their bytes; the multiplier is searched so that no two names share a place. */
 class NameTable {
   readonly #ids = new Int16Array(1024)
-  readonly #bytes: readonly Uint8Array[]
+  /** All names in one row of bytes, and where each begins. */
+  readonly #bytes: Uint8Array
+  readonly #starts: Int32Array
   readonly factor: number
 
   constructor(names: readonly string[]) {
-    this.#bytes = names.map((name) => Buffer.from(name, 'latin1'))
+    this.#bytes = Uint8Array.from(Buffer.from(names.join(''), 'latin1'))
+    this.#starts = new Int32Array(names.length + 1)
+    for (const [id, name] of names.entries()) this.#starts[id + 1] = this.#starts[id]! + name.length
     let factor = 31
-    while (!this.#fill(factor)) factor += 2
+    while (!this.#fill(names, factor)) factor += 2
     this.factor = factor
   }
 
-  #fill(factor: number): boolean {
+  #fill(names: readonly string[], factor: number): boolean {
     this.#ids.fill(-1)
-    for (const [id, name] of this.#bytes.entries()) {
-      let hash = 0
-      for (const c of name) hash = (Math.imul(hash, factor) + c) | 0
-      const place = (hash ^ (hash >>> 10)) & 1023
+    for (const [id, name] of names.entries()) {
+      const place = placeOf(hashOf(name, factor))
       if (this.#ids[place] !== -1) return false
       this.#ids[place] = id
     }
     return true
   }
 
+  /** The id of the name whose bytes are `bytes` from `from` to `to` and have this hash; -1 when it is none. */
   find(hash: number, bytes: Uint8Array, from: number, to: number): number {
-    const id = this.#ids[(hash ^ (hash >>> 10)) & 1023]!
-    if (id === -1) return -1
-    const name = this.#bytes[id]!
-    if (name.length !== to - from) return -1
-    for (let k = from; k < to; k++) if (name[k - from] !== bytes[k]) return -1
+    const id = this.#ids[placeOf(hash)]!
+    if (id < 0) return -1
+    const names = this.#bytes
+    let at = this.#starts[id]!
+    if (this.#starts[id + 1]! - at !== to - from) return -1
+    for (let k = from; k < to; k++) if (names[at++] !== bytes[k]) return -1
     return id
   }
 
   look(name: string): number {
-    const bytes = Buffer.from(name, 'latin1')
-    let hash = 0
-    for (const c of bytes) hash = (Math.imul(hash, this.factor) + c) | 0
-    return this.find(hash, bytes, 0, bytes.length)
+    return this.find(hashOf(name, this.factor), Buffer.from(name, 'latin1'), 0, name.length)
   }
 }
+
+const placeOf = (hash: number): number => (hash ^ (hash >>> 10)) & 1023
+
+function hashOf(name: string, factor: number): number {
+  let hash = 0
+  for (let k = 0; k < name.length; k++) hash = (Math.imul(hash, factor) + name.charCodeAt(k)) | 0
+  return hash
+}
+
 const tables = new Map<readonly string[], NameTable>()
 function tableOf(names: readonly string[]): NameTable {
   const table = tables.get(names) ?? new NameTable(names)
@@ -301,6 +312,15 @@ export class XmlScanner {
           i = j + 1
           continue
         }
+        if (c === SLASH && bytes[j + 1] === GT && j + 1 < length) {
+          const id = this.#names.find(hash, bytes, from, j)
+          if (from !== i + 1 && id !== -1) this.prefixed = true
+          if (this.#bare) this.#announce()
+          if (this.#open.length >= this.#limits.xmlDepth) throw this.#tooDeep()
+          handler.leaf(id, '', 0)
+          i = j + 2
+          continue
+        }
       }
       const next = this.#markup(text, i, length, final)
       if (next === -1) return i
@@ -431,7 +451,7 @@ export class XmlScanner {
   /** Something that is not white space stands outside of the root. */
   #outside(what: string, at: number): void {
     if (!this.#tolerant) throw malformed(`${what} stands outside of the root element`, this.#offset + at)
-    this.#handler.outside(this.#rootSeen)
+    this.#handler.outside(this.#rootSeen, -1)
   }
 
   /** Any markup that the loop above does not take. Returns where it ends, or -1 when its end has not come yet. */
@@ -454,7 +474,7 @@ export class XmlScanner {
   /** What cannot be markup although it begins like it. Strict: malformed. Tolerant: text up to `end`. */
   #junk(what: string, i: number, end: number): number {
     if (!this.#tolerant) throw malformed(what, this.#offset + i)
-    if (this.#open.length === 0) this.#handler.outside(this.#rootSeen)
+    if (this.#open.length === 0) this.#handler.outside(this.#rootSeen, -1)
     else if (this.#bare) this.#announce()
     else this.#handler.stray('<')
     return end
@@ -480,7 +500,7 @@ export class XmlScanner {
     const wanted = name.toLowerCase()
     const depth = this.#open.findLastIndex((open) => open.toLowerCase() === wanted)
     if (depth === -1) {
-      if (this.#open.length === 0) this.#handler.outside(this.#rootSeen)
+      if (this.#open.length === 0) this.#handler.outside(this.#rootSeen, -1)
       return
     }
     while (this.#open.length > depth + 1) this.#endElement(true)
@@ -490,8 +510,10 @@ export class XmlScanner {
   #instruction(text: string, i: number): number {
     if (this.#tolerant) {
       // A declaration that ends in `>` alone must not swallow what follows.
-      const gt = text.indexOf('>', i)
-      if (gt !== -1 && text[gt - 1] !== '?') return gt + 1
+      const lt = text.indexOf('<', i + 1)
+      const gt = text.slice(i, lt === -1 ? text.length : lt).indexOf('>')
+      if (gt === -1) return lt === -1 ? -1 : this.#junk('< stands in an instruction', i, lt)
+      if (text[i + gt - 1] !== '?') return i + gt + 1
     }
     const close = text.indexOf('?>', i + 2)
     if (close === -1) return -1
@@ -561,7 +583,7 @@ export class XmlScanner {
   /** Says whether an element outside of any other is the root, and not something to be passed over. */
   #beginRoot(id: number, i: number): boolean {
     if (this.#tolerant && id !== this.#root) {
-      this.#handler.outside(this.#rootSeen)
+      this.#handler.outside(this.#rootSeen, id)
       return false
     }
     if (this.#rootSeen) throw malformed('A second root element follows the first', this.#offset + i)

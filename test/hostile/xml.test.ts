@@ -35,7 +35,10 @@ describe('entities', () => {
   const laughs = Array.from({ length: 9 }, (_, n) => `<!ENTITY l${n + 1} "${`&l${n};`.repeat(10)}">`).join('')
   test.each([
     ['a billion laughs', `<!DOCTYPE f [<!ENTITY l0 "ha">${laughs}]>${plainReport().replace('Reporter', '&l9;')}`],
-    ['an external entity', `<!DOCTYPE f [<!ENTITY x SYSTEM "file:///etc/passwd">]>${plainReport().replace('Reporter', '&x;')}`],
+    [
+      'an external entity',
+      `<!DOCTYPE f [<!ENTITY x SYSTEM "file:///etc/passwd">]>${plainReport().replace('Reporter', '&x;')}`,
+    ],
     ['an external DTD', `<!DOCTYPE feedback SYSTEM "http://127.0.0.1:1/x.dtd">${plainReport()}`],
     ['a parameter entity', `<!DOCTYPE f [<!ENTITY % p SYSTEM "http://127.0.0.1:1/"> %p;]>${plainReport()}`],
   ])('%s: no declaration is processed', async (_what, xml) => {
@@ -105,7 +108,9 @@ describe('size', () => {
 
   test('100,000 error elements', async () => {
     const errors = `<error>${'x'.repeat(500)}</error>`.repeat(100_000)
-    const { report } = await bounded(() => readAggregate(plainReport().replace('<date_range>', `${errors}<date_range>`)))
+    const { report } = await bounded(() =>
+      readAggregate(plainReport().replace('<date_range>', `${errors}<date_range>`)),
+    )
     expect(report.errors).toHaveLength(100)
   })
 
@@ -115,7 +120,11 @@ describe('size', () => {
       ...usual,
       ms: 15_000,
     })
-    expect([records, report.warnings.length <= 100, report.warnings.at(-1)!.code]).toEqual([200_000, true, 'more_warnings'])
+    expect([records, report.warnings.length <= 100, report.warnings.at(-1)!.code]).toEqual([
+      200_000,
+      true,
+      'more_warnings',
+    ])
   })
 
   test('memory stays flat over 200,000 records, each with texts of its own', async () => {
@@ -174,7 +183,9 @@ describe('time: what looks like markup cannot make tolerant reading quadratic', 
             const { records } = stream([before!, repeat(piece, times), '>', after!], true)
             expect(records).toBeLessThanOrEqual(1)
           } catch (error) {
-            expect(error).toMatchObject({ code: expect.stringMatching(/^(xml_(limit|malformed|doctype)|not_a_report)$/) })
+            expect(error).toMatchObject({
+              code: expect.stringMatching(/^(xml_(limit|malformed|doctype)|not_a_report)$/),
+            })
           }
         },
         { ...usual, ms: 10_000 },
@@ -195,14 +206,20 @@ describe('time: what looks like markup cannot make tolerant reading quadratic', 
 })
 
 describe('text stays text', () => {
-  test.each(['=HYPERLINK("http://x","y")', '&lt;script&gt;alert(1)&lt;/script&gt;', "'; DROP TABLE records; --"])('%s', (text) => {
-    const { report } = readAggregate(plainReport().replace('Reporter', text))
-    expect(report.org_name).toBe(text.replaceAll('&lt;', '<').replaceAll('&gt;', '>'))
-  })
+  test.each(['=HYPERLINK("http://x","y")', '&lt;script&gt;alert(1)&lt;/script&gt;', "'; DROP TABLE records; --"])(
+    '%s',
+    (text) => {
+      const { report } = readAggregate(plainReport().replace('Reporter', text))
+      expect(report.org_name).toBe(text.replaceAll('&lt;', '<').replaceAll('&gt;', '>'))
+    },
+  )
 
-  test.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])('the name and the word %s mean nothing', (name) => {
-    const row = rowOf().replace('<disposition>none', `<disposition>${name}`)
-    const { report, records } = readAggregate(plainReport(recordOf(`${row}<${name}>1</${name}>`)))
-    expect([records[0]!.disposition, codesOf(report.warnings)]).toEqual([name.toLowerCase(), ['result_unknown']])
-  })
+  test.each(['__proto__', 'constructor', 'toString', 'hasOwnProperty'])(
+    'the name and the word %s mean nothing',
+    (name) => {
+      const row = rowOf().replace('<disposition>none', `<disposition>${name}`)
+      const { report, records } = readAggregate(plainReport(recordOf(`${row}<${name}>1</${name}>`)))
+      expect([records[0]!.disposition, codesOf(report.warnings)]).toEqual([name.toLowerCase(), ['result_unknown']])
+    },
+  )
 })

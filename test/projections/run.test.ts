@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { EmbeddedStore } from '../../projections/embedded-store.ts'
-import { recreateStore, storedPositions } from '../../projections/schema.ts'
+import { storedPositions } from '../../projections/schema.ts'
 import { type Store, StoreUnavailable } from '../../projections/store.ts'
 import type { SqliteLog } from '../../topics/sqlite-log.ts'
 import type { DmarcDelivery, EventMaker, PlacedEvent, RecordShape } from './events.ts'
@@ -40,7 +40,8 @@ afterAll(async () => {
 async function begin(): Promise<void> {
   await log?.close()
   ;({ log, make } = await openLog(join(folder, `log-${logs++}.sqlite`)))
-  await recreateStore(store, generation)
+  for (const table of [...Object.values(generation.tables), 'positions'])
+    await store.command(`TRUNCATE TABLE IF EXISTS ${table}`)
 }
 beforeEach(begin)
 
@@ -229,9 +230,11 @@ const deliveries = fc.array(
   { minLength: 1, maxLength: 12 },
 )
 
+type Numbered = DmarcDelivery & { readonly index: number }
+
 /** All events of the deliveries and of what surrounds them. */
-function eventsOf(given: readonly DmarcDelivery[]): PlacedEvent[] {
-  return given.flatMap((delivery, index) => [
+function eventsOf(given: readonly Numbered[]): PlacedEvent[] {
+  return given.flatMap(({ index, ...delivery }) => [
     ...make.dmarc(delivery),
     ...make.tls({
       report_id: delivery.report_id,
@@ -279,17 +282,16 @@ function shuffled(events: readonly PlacedEvent[], seed: number): PlacedEvent[] {
   return order
 }
 
-/** The deliveries of one key in another order: which mail came first must not matter. */
-function reordered(given: readonly DmarcDelivery[], seed: number): DmarcDelivery[] {
-  return given
-    .map((delivery, index) => ({ delivery, rank: Math.imul(index + 1, seed | 1) >>> 0 }))
-    .sort((a, b) => a.rank - b.rank)
-    .map(({ delivery }) => delivery)
+/** The deliveries in another order: which mail came first must not matter. */
+function reordered(given: readonly Numbered[], seed: number): Numbered[] {
+  const rank = ({ index }: Numbered) => Math.imul(index + 1, seed | 1) >>> 0
+  return given.toSorted((a, b) => rank(a) - rank(b))
 }
 
 test('the same deliveries show the same, in any order, in any batches, delivered again, and read again', async () => {
   await fc.assert(
-    fc.asyncProperty(deliveries, fc.nat(), fc.constantFrom(501, 60_000), async (given, seed, flushRows) => {
+    fc.asyncProperty(deliveries, fc.nat(), fc.constantFrom(501, 60_000), async (drawn, seed, flushRows) => {
+      const given = drawn.map((delivery, index) => ({ ...delivery, index }))
       await begin()
       await project(log, store, eventsOf(given))
       const expected = await shownContent(store)
@@ -305,22 +307,16 @@ test('the same deliveries show the same, in any order, in any batches, delivered
       const second = await startProjecting(log, store, { flushRows })
       await second.settled()
       await second.stop()
-      expect(withoutOffsets(await shownContent(store))).toEqual(withoutOffsets(expected))
+      expect(await shownContent(store)).toEqual(expected)
 
       // Positions that were lost, as after a power cut: everything is read again over the rows that are there.
       await store.command('TRUNCATE TABLE positions')
       await project(log, store, [])
-      expect(withoutOffsets(await shownContent(store))).toEqual(withoutOffsets(expected))
+      expect(await shownContent(store)).toEqual(expected)
     }),
-    { numRuns: 12 },
+    { numRuns: 8, endOnFailure: true },
   )
 }, 240_000)
-
-/** `ingest_offset` depends on where a mail happened to be in the given list; no view shows it. */
-function withoutOffsets(content: Record<string, string[]>): Record<string, string[]> {
-  expect(JSON.stringify(content)).not.toContain('ingest_offset')
-  return content
-}
 
 describe('the loops', () => {
   test('show a single mail within a second, and say how far they are', async () => {
@@ -405,7 +401,9 @@ describe('the loops', () => {
     const records = Array.from({ length: 200 }, (_, n) => record(n, 2))
     for (let report = 0; report < 30; report++) {
       await append(log, make.dmarc({ report_id: `r${report}`, records, chunk: 50 }))
-      if (report % 8 === 3) process.kill(store.pid(), 'SIGKILL')
+      if (report % 8 !== 3) continue
+      await store.query('SELECT 1')
+      process.kill(store.pid(), 'SIGKILL')
     }
     await running.settled()
     await running.stop()
@@ -453,6 +451,6 @@ describe('the loops', () => {
     await append(log, [event!])
     const running = await startProjecting(log, store)
     await expect(running.settled()).rejects.toThrow('YYYY-MM-DD')
-    await expect(running.stop()).resolves.toBeUndefined()
+    await expect(running.stop()).rejects.toThrow('YYYY-MM-DD')
   })
 })

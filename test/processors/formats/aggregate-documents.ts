@@ -79,7 +79,17 @@ class Writer extends Choices {
   readonly prefix = this.of('', '', '', 'd:', 'ns1:')
 
   gap(): string {
-    return this.of('', '', '', ' ', '\n  ', '\r\n\t', '<!-- a > comment & <more> -->', '<?note is here?>', '\n<!---->\n')
+    return this.of(
+      '',
+      '',
+      '',
+      ' ',
+      '\n  ',
+      '\r\n\t',
+      '<!-- a > comment & <more> -->',
+      '<?note is here?>',
+      '\n<!---->\n',
+    )
   }
 
   escape(text: string): string {
@@ -97,7 +107,7 @@ class Writer extends Choices {
   }
 
   value(name: string, text: string): string {
-    const attribute = this.of('', '', '', ' lang="en"', " lang = 'de' other=\"a > b\"", '\n')
+    const attribute = this.of('', '', '', ' lang="en"', ' lang = \'de\' other="a > b"', '\n')
     const tag = this.prefix + name
     if (text === '' && this.of(true, false)) return `<${tag}${attribute}/>`
     const cdata = text !== '' && this.of(false, false, false, false, true)
@@ -162,17 +172,11 @@ function writeRecord(w: Writer): string {
     w.shuffled([
       w.element(
         'row',
-        w.shuffled([
-          w.value('source_ip', w.address()),
-          ...w.maybe(() => w.value('count', w.count())),
-          evaluated,
-        ]),
+        w.shuffled([w.value('source_ip', w.address()), ...w.maybe(() => w.value('count', w.count())), evaluated]),
       ),
       w.element(
         w.of('identifiers', 'identifiers', 'identities'),
-        ['envelope_to', 'envelope_from', 'header_from'].flatMap((name) =>
-          w.maybe(() => w.value(name, w.domain())),
-        ),
+        ['envelope_to', 'envelope_from', 'header_from'].flatMap((name) => w.maybe(() => w.value(name, w.domain()))),
       ),
       ...w.maybe(() => w.element('auth_results', w.shuffled([...w.many(3, dkim), ...w.many(2, spf)]))),
       ...w.maybe(() => '<x:extra xmlns:x="urn:extra"><x:count>99</x:count><source_ip>1.1.1.1</source_ip></x:extra>'),
@@ -182,7 +186,11 @@ function writeRecord(w: Writer): string {
 
 function writeReport(w: Writer): string {
   const text = (name: string) => w.maybe(() => w.value(name, w.text()))
-  const dates = w.of(['1700000000', '1700086399'], ['1700086400.5', '1700000000'], ['2024-01-01T00:00:00Z', '1704153599'])
+  const dates = w.of(
+    ['1700000000', '1700086399'],
+    ['1700086400.5', '1700000000'],
+    ['2024-01-01T00:00:00Z', '1704153599'],
+  )
   const report = w.element(
     'report_metadata',
     w.shuffled([
@@ -218,8 +226,17 @@ function writeReport(w: Writer): string {
     ...w.maybe(() => '<extension><feedback><count>1</count></feedback>tail</extension>'),
   ])
   const root = `${w.prefix}feedback`
-  const attributes = w.of('', ' xmlns="urn:ietf:params:xml:ns:dmarc-2.0"', ' xmlns:xsi="http://x" xsi:schemaLocation="a b"')
-  const prolog = w.of('', '<?xml version="1.0"?>', '<?xml version="1.0" encoding="UTF-8" ?>\r\n', "<?xml version='1.0' standalone='yes'?>")
+  const attributes = w.of(
+    '',
+    ' xmlns="urn:ietf:params:xml:ns:dmarc-2.0"',
+    ' xmlns:xsi="http://x" xsi:schemaLocation="a b"',
+  )
+  const prolog = w.of(
+    '',
+    '<?xml version="1.0"?>',
+    '<?xml version="1.0" encoding="UTF-8" ?>\r\n',
+    "<?xml version='1.0' standalone='yes'?>",
+  )
   const declared = w.prefix === '' ? '' : ` xmlns:${w.prefix.slice(0, -1)}="urn:ietf:params:xml:ns:dmarc-2.0"`
   return `${prolog}${w.gap()}<${root}${declared}${attributes}>${parts.map((part) => w.gap() + part).join('')}</${root}>${w.gap()}`
 }

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Rejected, warningCodes } from '../../../processors/formats/codes.ts'
 import { AggregateReader } from '../../../processors/formats/dmarc-aggregate.ts'
@@ -217,7 +218,9 @@ describe('domain names', () => {
     ['.', null],
     [' ', null],
   ])('%s is %s', (text, domain) => {
-    const xml = plainReport(recordOf(rowOf(), `<identifiers><header_from>${text}</header_from></identifiers><auth_results/>`))
+    const xml = plainReport(
+      recordOf(rowOf(), `<identifiers><header_from>${text}</header_from></identifiers><auth_results/>`),
+    )
     expect(only(xml).header_from).toBe(domain)
   })
 })
@@ -258,9 +261,18 @@ describe('words', () => {
 
   test('the published policy keeps words that no standard knows, and reads pct as a number', () => {
     const { report } = readAggregate(
-      policyWith('<domain>A.example</domain><p>Quarantine</p><sp>maybe</sp><adkim>strict</adkim><pct>ten</pct><t>y</t>'),
+      policyWith(
+        '<domain>A.example</domain><p>Quarantine</p><sp>maybe</sp><adkim>strict</adkim><pct>ten</pct><t>y</t>',
+      ),
     )
-    expect(report.policy).toMatchObject({ domain: 'a.example', p: 'quarantine', sp: 'maybe', adkim: 's', pct: null, testing: 'y' })
+    expect(report.policy).toMatchObject({
+      domain: 'a.example',
+      p: 'quarantine',
+      sp: 'maybe',
+      adkim: 's',
+      pct: null,
+      testing: 'y',
+    })
     expect(codesOf(report.warnings)).toEqual(['result_unknown', 'result_unknown', 'number_invalid'])
   })
 })
@@ -340,7 +352,9 @@ describe('documents', () => {
   })
 
   test('a namespace prefix is passed over', () => {
-    const xml = plainReport().replace(/<(\/?)(\w)/g, '<$1d:$2').replace('<d:feedback', '<d:feedback xmlns:d="urn:x"')
+    const xml = plainReport()
+      .replace(/<(\/?)(\w)/g, '<$1d:$2')
+      .replace('<d:feedback', '<d:feedback xmlns:d="urn:x"')
     const { report, records } = readAggregate(xml)
     expect([records.length, codesOf(report.warnings)]).toEqual([1, ['namespace_prefix']])
   })
@@ -398,7 +412,11 @@ describe('encodings', () => {
       Buffer.from(`<?xml version="1.0" encoding="ISO-8859-1"?>${named}`),
       ['encoding_declared_wrong'],
     ],
-    ['UTF-8 in a declared encoding nobody knows', Buffer.from(`<?xml version="1.0" encoding="x-moon"?>${named}`), ['encoding_declared_wrong']],
+    [
+      'UTF-8 in a declared encoding nobody knows',
+      Buffer.from(`<?xml version="1.0" encoding="x-moon"?>${named}`),
+      ['encoding_declared_wrong'],
+    ],
   ])('%s is read', (_what, bytes, codes) => {
     const { report } = readAggregate(bytes)
     expect([report.org_name, codesOf(report.warnings)]).toEqual(['Société €', codes])
@@ -523,6 +541,66 @@ describe('tolerant reading', () => {
   })
 })
 
+describe('damage', () => {
+  const addressed = (n: number) =>
+    recordOf(rowOf(`<source_ip>192.0.2.${n}</source_ip><count>${n * 7}</count>`)).replaceAll('dkim>', 'dkim >')
+  const xml = plainReport(
+    [1, 2, 3].map((n) => (n === 2 ? addressed(n).replaceAll('dkim >', 'dkim>') : addressed(n))).join('\n'),
+  )
+  const counted = readAggregate(xml).records.map(({ source_ip, count }) => [source_ip, count])
+  const exact = [...xml.matchAll(/<source_ip>.*?<\/count>/g)].map(({ index, 0: text }) => [index, index + text.length])
+  const snippets = [
+    ...[
+      '',
+      '<',
+      '>',
+      '&',
+      '"',
+      '/',
+      'x',
+      ' ',
+      '\0',
+      '</',
+      '<x>',
+      '</x>',
+      '<x/>',
+      '<!--',
+      '-->',
+      '<![CDATA[',
+      ']]>',
+      '<?',
+      '?>',
+    ],
+    ...['record', 'row', 'identifiers', 'feedback', 'dkim', 'count'].flatMap((name) => [`<${name}>`, `</${name}>`]),
+  ]
+
+  test('changes no count and no address, or the report is rejected', () => {
+    let repaired = 0
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 10, max: xml.length }),
+        fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 12 })),
+        fc.constantFrom(...snippets),
+        (at, removed, inserted) => {
+          fc.pre(exact.every(([from, to]) => at + removed <= from! || at >= to!))
+          const damaged = xml.slice(0, at) + inserted + xml.slice(at + removed)
+          try {
+            const { report, records } = readAggregate(damaged)
+            // What is still well formed says what it says.
+            if (!codesOf(report.warnings).includes('xml_repaired')) return
+            expect(records.map(({ source_ip, count }) => [source_ip, count])).toEqual(counted)
+            repaired++
+          } catch (error) {
+            if (!(error instanceof Rejected)) throw error
+          }
+        },
+      ),
+      { numRuns: 5_000 },
+    )
+    expect(repaired).toBeGreaterThan(300)
+  })
+})
+
 describe('document type declarations are never processed', () => {
   const doctype = '<!DOCTYPE feedback [<!ENTITY a "b">]>'
   test.each([
@@ -548,7 +626,10 @@ describe('document type declarations are never processed', () => {
 describe('what is kept is bounded', () => {
   test('long values are cut, never inside of a character', () => {
     const { report, records } = readAggregate(
-      plainReport(recordOf().replaceAll('bounce.example.com', 'x'.repeat(300))).replace('Reporter', `${'a'.repeat(1023)}😀`),
+      plainReport(recordOf().replaceAll('bounce.example.com', 'x'.repeat(300))).replace(
+        'Reporter',
+        `${'a'.repeat(1023)}😀`,
+      ),
     )
     expect([report.org_name!.length, records[0]!.spf_results[0]!.domain!.length]).toEqual([1023, 255])
     expect(codesOf(report.warnings)).toEqual(['value_truncated', 'value_truncated'])

@@ -55,13 +55,17 @@ describe('any well-formed report', () => {
 
   test('says the same however it is cut into pieces', () => {
     fc.assert(
-      fc.property(arbitraryReport, fc.array(fc.integer({ min: 1, max: 600 }), { minLength: 1, maxLength: 8 }), (xml, pieces) => {
-        const whole = readOnce(xml)
-        // Spaces in front bring the end of the reader's own buffer to any place of the document.
-        const shifted = ' '.repeat(8192 - (pieces[0]! % 700)) + xml.replace(/^<\?xml[^>]*>/, '')
-        expect(readOnce(xml, { pieces })).toEqual(whole)
-        expect(readOnce(shifted, { pieces: [10, 8192, ...pieces] })).toEqual(whole)
-      }),
+      fc.property(
+        arbitraryReport,
+        fc.array(fc.integer({ min: 1, max: 600 }), { minLength: 1, maxLength: 8 }),
+        (xml, pieces) => {
+          const whole = readOnce(xml)
+          // Spaces in front bring the end of the reader's own buffer to any place of the document.
+          const shifted = ' '.repeat(8192 - (pieces[0]! % 700)) + xml.replace(/^<\?xml[^>]*>/, '')
+          expect(readOnce(xml, { pieces })).toEqual(whole)
+          expect(readOnce(shifted, { pieces: [10, 8192, ...pieces] })).toEqual(whole)
+        },
+      ),
       { numRuns: 300 },
     )
   })

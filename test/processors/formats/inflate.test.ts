@@ -105,16 +105,22 @@ describe('gzip', () => {
     expect(read).toMatchObject({ text: xml.toString(), codes: [] })
   })
 
-  test.each([0, 4])('a wrong checksum or length of complete data is a warning (byte %i of the trailer)', async (byte) => {
-    for (const data of [xml, Buffer.from(plainReport(recordOf().repeat(20_000)))]) {
-      const packed = gzipSync(data)
-      packed[packed.length - 8 + byte]! ^= 1
-      expect(await gunzipAll(packed)).toMatchObject({ text: data.toString(), codes: ['gzip_checksum'] })
-    }
-  })
+  test.each([0, 4])(
+    'a wrong checksum or length of complete data is a warning (byte %i of the trailer)',
+    async (byte) => {
+      for (const data of [xml, Buffer.from(plainReport(recordOf().repeat(20_000)))]) {
+        const packed = gzipSync(data)
+        packed[packed.length - 8 + byte]! ^= 1
+        expect(await gunzipAll(packed)).toMatchObject({ text: data.toString(), codes: ['gzip_checksum'] })
+      }
+    },
+  )
 
   test('a missing checksum of complete data is a warning', async () => {
-    expect(await gunzipAll(gzipSync(xml).subarray(0, -5))).toMatchObject({ text: xml.toString(), codes: ['gzip_checksum'] })
+    expect(await gunzipAll(gzipSync(xml).subarray(0, -5))).toMatchObject({
+      text: xml.toString(),
+      codes: ['gzip_checksum'],
+    })
   })
 
   test('data that ends early is damaged, wherever it ends', async () => {
@@ -171,26 +177,69 @@ describe('zip', () => {
   }
   const one = { name: 'a.xml', data: xml }
   const two = { name: 'dir/b.xml', data: Buffer.from('second') }
-  const both = { read: [['a.xml', xml.toString()], ['dir/b.xml', 'second']], codes: [] }
+  const both = {
+    read: [
+      ['a.xml', xml.toString()],
+      ['dir/b.xml', 'second'],
+    ],
+    codes: [],
+  }
 
   test.each([
     ['deflated', { entries: [one, two] }],
-    ['stored', { entries: [{ ...one, method: 0 }, { ...two, method: 0 }] }],
-    ['with data descriptors', { entries: [{ ...one, descriptor: true }, { ...two, descriptor: true, method: 0 }] }],
-    ['zip64', { entries: [{ ...one, zip64: true }, { ...two, zip64: true, method: 0 }], zip64End: true }],
+    [
+      'stored',
+      {
+        entries: [
+          { ...one, method: 0 },
+          { ...two, method: 0 },
+        ],
+      },
+    ],
+    [
+      'with data descriptors',
+      {
+        entries: [
+          { ...one, descriptor: true },
+          { ...two, descriptor: true, method: 0 },
+        ],
+      },
+    ],
+    [
+      'zip64',
+      {
+        entries: [
+          { ...one, zip64: true },
+          { ...two, zip64: true, method: 0 },
+        ],
+        zip64End: true,
+      },
+    ],
     ['behind other bytes', { entries: [one, two], before: Buffer.from('MZ\x90\x00 program PK\x03') }],
     ['before other bytes', { entries: [one, two], after: Buffer.from('\r\n-- footer') }],
     ['without directory', { entries: [one, two], directory: false }],
-    ['without directory, with data descriptors', { entries: [{ ...one, descriptor: true }, { ...two, descriptor: true, method: 0 }], directory: false }],
-    ['with folders and what others hide in it', {
-      entries: [
-        { name: 'dir/', data: Buffer.alloc(0), method: 0 },
-        one,
-        { name: '__MACOSX/._a.xml', data: Buffer.from('x') },
-        { name: 'dir/.DS_Store', data: Buffer.from('x') },
-        two,
-      ],
-    }],
+    [
+      'without directory, with data descriptors',
+      {
+        entries: [
+          { ...one, descriptor: true },
+          { ...two, descriptor: true, method: 0 },
+        ],
+        directory: false,
+      },
+    ],
+    [
+      'with folders and what others hide in it',
+      {
+        entries: [
+          { name: 'dir/', data: Buffer.alloc(0), method: 0 },
+          one,
+          { name: '__MACOSX/._a.xml', data: Buffer.from('x') },
+          { name: 'dir/.DS_Store', data: Buffer.from('x') },
+          two,
+        ],
+      },
+    ],
   ])('is read: %s', async (_what, archive) => {
     expect(await unzip(zipOf(archive))).toEqual(both)
   })

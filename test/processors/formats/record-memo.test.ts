@@ -65,6 +65,14 @@ test('a record with a warning is read in full every time, and warned of every ti
   expect(rests).toEqual([null, null])
 })
 
+test('a record with a second count is warned of every time, whatever was read before it', () => {
+  const twice = `${row('1.2.3.4', '7', '')}<count>8</count>${tail('pass')}`
+  const { records, report, rests } = read(document([row('1.2.3.4', '3', tail('pass')), twice, twice]), false)
+  expect(records.map(({ count }) => count)).toEqual([3, 7, 7])
+  expect(report.warnings.map(({ code }) => code)).toEqual(['field_duplicated', 'field_duplicated'])
+  expect(rests.slice(1)).toEqual([null, null])
+})
+
 test.each([
   ['an address that is none', row('64.x.x.x', '5', tail('pass'))],
   ['no address', row('', '5', tail('pass'))],
@@ -72,7 +80,6 @@ test.each([
   ['a negative count', row('1.2.3.4', '-3', tail('pass'))],
   ['a count of words', row('1.2.3.4', 'many', tail('pass'))],
   ['a count with white space', row('1.2.3.4', ' 7 ', tail('pass'))],
-  ['a second count in the rest', `${row('1.2.3.4', '7', '')}<count>8</count>${tail('pass')}`],
   [
     'a comment between address and count',
     `<row><source_ip>1.2.3.4</source_ip><!-- x --><count>3</count>${tail('pass')}`,

@@ -31,7 +31,10 @@ function textOf(node: unknown): string | null {
   const text = (Array.isArray(own) ? own.join('') : String(own ?? '')).trim().replace(/\r\n?/g, '\n')
   return text === '' ? null : text
 }
-const text = (node: unknown, name: string): string | null => nodes(node, name).map(textOf).find((t) => t !== null) ?? null
+const text = (node: unknown, name: string): string | null =>
+  nodes(node, name)
+    .map(textOf)
+    .find((t) => t !== null) ?? null
 
 function domain(value: string | null): string | null {
   if (value === null || value === '<>') return null
@@ -82,7 +85,7 @@ function readRecord(record: unknown): DmarcRecord | null {
     spf: word(text(evaluated, 'spf'), 'aligned'),
     reasons: nodes(evaluated, 'reason')
       .map((reason) =>
-        typeof reason === 'string' || (reason as Node).type === undefined && (reason as Node).comment === undefined
+        typeof reason === 'string' || ((reason as Node).type === undefined && (reason as Node).comment === undefined)
           ? { type: word(textOf(reason)), comment: null }
           : { type: word(text(reason, 'type')), comment: text(reason, 'comment') },
       )
@@ -112,7 +115,9 @@ export function readSecondly(xml: string): { report: Omit<DmarcReport, 'warnings
   const policy = only(root, 'policy_published')
   const dates = [seconds(text(range, 'begin')), seconds(text(range, 'end'))].sort((a, b) => a - b)
   const pct = text(policy, 'pct')
-  const records = nodes(root, 'record').map(readRecord).filter((record) => record !== null)
+  const records = nodes(root, 'record')
+    .map(readRecord)
+    .filter((record) => record !== null)
   return {
     records,
     report: {
@@ -124,7 +129,9 @@ export function readSecondly(xml: string): { report: Omit<DmarcReport, 'warnings
       end: dates[1]!,
       version: text(root, 'version'),
       generator: text(meta, 'generator'),
-      errors: nodes(meta, 'error').map(textOf).filter((error) => error !== null),
+      errors: nodes(meta, 'error')
+        .map(textOf)
+        .filter((error) => error !== null),
       policy: {
         domain: domain(text(policy, 'domain'))!,
         adkim: word(text(policy, 'adkim'), 'alignment'),

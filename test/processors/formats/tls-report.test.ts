@@ -98,7 +98,11 @@ describe('encodings', () => {
     ['a byte order mark', Buffer.from(`\ufeff${JSON.stringify(report())}`), ['bom_removed']],
     ['UTF-16', Buffer.from(`\ufeff${JSON.stringify(report())}`, 'utf16le'), ['encoding_not_utf8']],
     ['padding', Buffer.from(`${JSON.stringify(report())}\r\n\0\0\x1a`), []],
-    ['bytes that are no UTF-8', Buffer.from(JSON.stringify(report()).replace('Inc.', 'Inc.\xff'), 'latin1'), ['bytes_invalid']],
+    [
+      'bytes that are no UTF-8',
+      Buffer.from(JSON.stringify(report()).replace('Inc.', 'Inc.\xff'), 'latin1'),
+      ['bytes_invalid'],
+    ],
   ])('%s', (_what, bytes, codes) => {
     const { org_name, warnings } = read(bytes)
     expect([org_name, codesOf(warnings)]).toEqual(['Reporter Inc.', codes])
@@ -119,9 +123,12 @@ describe('dates', () => {
     const { begin, warnings } = starting(start)
     expect([begin, codesOf(warnings)]).toEqual([1704758400, codes])
   })
-  test.each(['yesterday', '1969-12-31T23:59:59Z', '2107-01-01T00:00:00Z', '2024-13-01T00:00:00Z', {}])('%s is not', (start) => {
-    expect(rejectOf(() => starting(start))).toBe('period_unreadable')
-  })
+  test.each(['yesterday', '1969-12-31T23:59:59Z', '2107-01-01T00:00:00Z', '2024-13-01T00:00:00Z', {}])(
+    '%s is not',
+    (start) => {
+      expect(rejectOf(() => starting(start))).toBe('period_unreadable')
+    },
+  )
   test('a reversed period is swapped', () => {
     const { begin, end, warnings } = starting('2024-01-11T00:00:00Z')
     expect([begin < end, codesOf(warnings)]).toEqual([true, ['period_reversed']])
@@ -142,7 +149,9 @@ describe('strings and hosts', () => {
     [['a', 5, {}, null], ['a', '5'], ['policy_string_form']],
     ['[not json', ['[not json'], ['policy_string_form']],
   ])('policy-string %j', (value, strings, codes) => {
-    const { policies, warnings } = read(report({ policies: [policy({ 'policy-type': 'tlsa', 'policy-string': value })] }))
+    const { policies, warnings } = read(
+      report({ policies: [policy({ 'policy-type': 'tlsa', 'policy-string': value })] }),
+    )
     expect([policies[0]!.policy_string, codesOf(warnings)]).toEqual([strings, codes])
   })
 
@@ -153,7 +162,9 @@ describe('strings and hosts', () => {
 
   test('an address that is none is kept with a warning', () => {
     const { policies, warnings } = read(
-      report({ policies: [{ ...policy(), 'failure-details': [{ 'receiving-ip': 'unknown', 'failed-session-count': 1 }] }] }),
+      report({
+        policies: [{ ...policy(), 'failure-details': [{ 'receiving-ip': 'unknown', 'failed-session-count': 1 }] }],
+      }),
     )
     expect([policies[0]!.details[0]!.receiving_ip, codesOf(warnings)]).toEqual(['unknown', ['address_invalid']])
   })
@@ -170,7 +181,13 @@ describe('strings and hosts', () => {
 
 describe('session counts', () => {
   const summary = (value: unknown) =>
-    read(report({ policies: [{ ...policy(), summary: { 'total-successful-session-count': value, 'total-failure-session-count': 1 } }] }))
+    read(
+      report({
+        policies: [
+          { ...policy(), summary: { 'total-successful-session-count': value, 'total-failure-session-count': 1 } },
+        ],
+      }),
+    )
   test.each<[unknown, number, string[]]>([
     [0, 0, []],
     [1e9, 1e9, []],
@@ -188,7 +205,10 @@ describe('session counts', () => {
   })
 
   test('a number beyond all numbers counts as nothing', () => {
-    const json = JSON.stringify(report()).replace('"total-successful-session-count":10', '"total-successful-session-count":1e999')
+    const json = JSON.stringify(report()).replace(
+      '"total-successful-session-count":10',
+      '"total-successful-session-count":1e999',
+    )
     expect(read(json).policies[0]!.successful).toBe(0)
   })
 
@@ -231,7 +251,10 @@ describe('what is missing', () => {
   test('a policy domain is taken from the mail, or from the only other policy', () => {
     const nameless = policy({ 'policy-domain': undefined })
     const fromMail = read(report({ policies: [nameless] }), 'Mail.example.')
-    expect([fromMail.policies[0]!.domain, codesOf(fromMail.warnings)]).toEqual(['mail.example', ['policy_domain_missing']])
+    expect([fromMail.policies[0]!.domain, codesOf(fromMail.warnings)]).toEqual([
+      'mail.example',
+      ['policy_domain_missing'],
+    ])
     const fromOther = read(report({ policies: [nameless, policy()] }))
     expect(fromOther.policies.map(({ domain }) => domain)).toEqual(['example.com', 'example.com'])
   })

@@ -27,7 +27,15 @@ interface Written {
   central: (offset: number) => Buffer
 }
 
-function writeEntry({ name, data, method = 8, flags = 0, descriptor = false, zip64 = false, claim = {} }: Entry): Written {
+function writeEntry({
+  name,
+  data,
+  method = 8,
+  flags = 0,
+  descriptor = false,
+  zip64 = false,
+  claim = {},
+}: Entry): Written {
   const file = Buffer.from(name)
   const packed = method === 8 ? deflateRawSync(data) : Buffer.from(data)
   const crc = claim.crc ?? crc32(data)

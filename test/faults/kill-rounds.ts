@@ -1,0 +1,65 @@
+/** Rounds of `kill -9` while mail is imported, for the test of every day and for the long one. */
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'vitest'
+import { expectTruth, viewChecksums } from '../answers.ts'
+import { importMail, killGroup, start, until, up } from '../fixtures.ts'
+import type { Truth } from '../report-mail.ts'
+
+export interface KillRounds {
+  readonly rounds: number
+  /** Where data folders are made. */
+  readonly folder: string
+  /** The mail, and what is true when all of it is in. */
+  readonly mail: string
+  readonly truth: Truth
+  /** A number from 0 to 1 for the instant of each kill. */
+  readonly random: () => number
+}
+
+export const RESTART_SECONDS = 5
+
+/**
+ * In each round: a fresh data folder, an import killed with all its processes at some instant between its start and its
+ * end, a new start, the same import to its end. Expects the truth in every answer and the same rows as without a kill.
+ */
+export async function killRounds({ rounds, folder, mail, truth, random }: KillRounds): Promise<void> {
+  const whole = join(folder, 'whole')
+  const began = performance.now()
+  await importMail(whole, [mail])
+  const duration = performance.now() - began
+  const wanted = await viewChecksums(whole)
+  for (let round = 1; round <= rounds; round++) {
+    const data = join(folder, `round-${round}`)
+    const instant = random() * duration
+    await killedImport(data, mail, instant, round % 2 === 0 ? 'up' : 'import')
+    const running = await up(data, { paths: [mail] })
+    const about = `round ${round} of ${rounds}, killed after ${Math.round(instant)} of ${Math.round(duration)} ms`
+    expect(running.startedIn / 1000, `${about}: seconds to be ready again`).toBeLessThan(RESTART_SECONDS)
+    await running.says(new RegExp(`Read ${truth.mails} mails: `), 600)
+    await expectTruth(running, truth)
+    expect(await running.stop()).toBe(0)
+    expect(await viewChecksums(data), about).toEqual(wanted)
+  }
+}
+
+/** Imports until the instant, by `import` or by `up` with a path, and kills everything. */
+async function killedImport(data: string, mail: string, instant: number, command: 'up' | 'import'): Promise<void> {
+  const listen = command === 'up' ? ['--listen', '127.0.0.1:0'] : []
+  const child = start([command, mail, '--data', data, ...listen])
+  child.stdout!.resume()
+  child.stderr!.resume()
+  await sleep(instant)
+  await killGroup(child)
+  await until('the killed processes to be gone', 10, () => !groupLives(child.pid!))
+}
+
+function groupLives(pid: number): boolean {
+  try {
+    process.kill(-pid, 0)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    throw error
+  }
+}
