@@ -97,24 +97,73 @@ export async function* newestRecords(
 ): AsyncGenerator<readonly RecordRow[]> {
   // Before everything: the last day of the range, before the first domain.
   let at: RecordKey = after ?? [asked.range.to, '', '00'.repeat(32), -1]
-  for (const reports of limit === null ? [null] : [...REPORTS_AT_ONCE, null]) {
-    const last = reports === null ? null : await lastOfNext(reading, asked, at, reports)
-    const these = last === null ? reportsFrom : `${reportsFrom} AND ${reportsUpTo}`
-    const near = last === null ? placesOfMatches(reading, asked) : placesOfReports(reading, asked, these)
-    const sql = statement(reading, asked, `${these} AND ${near}`, recordsAfter, NEWEST_FIRST)
-    const values = {
-      ...valuesOf(asked),
-      // The range ends where the pages have got to, so that fewer days are looked at.
-      to: at[0],
-      from: last === null ? asked.range.from : last[0],
-      ...placeOf('after', at),
-      after_index: at[3],
-      ...(last === null ? {} : placeOf('last', last)),
-      limit: limit ?? 0,
-    }
-    yield* reading.rows<RecordRow>(limit === null ? sql : `${sql} LIMIT {limit:UInt32}`, values, limit)
-    if (last === null) return
+  for (const reports of limit === null ? [] : REPORTS_AT_ONCE) {
+    const last = await lastOfNext(reading, asked, at, reports)
+    if (last === null) break
+    const these = `${reportsFrom} AND ${reportsUpTo}`
+    const near = `${recordsAfter} AND ${placesOfReports(reading, asked, these)}`
+    // The range ends where the pages have got to, so that fewer days are looked at.
+    const bounds = { from: last[0], to: at[0], ...placeOf('last', last) }
+    yield* rowsFrom(reading, asked, at, limit, { reports: these, records: near, values: bounds })
     at = [...last, 0xffffffff]
+  }
+  const rest = { ...asked, range: { ...asked.range, to: at[0] } }
+  const searched = limit !== null && asked.records.sql !== '1'
+  yield* rowsFrom(reading, rest, at, limit, searched ? await matches(reading, rest, at, limit) : EVERYWHERE)
+}
+
+/** What narrows a statement besides what was asked. */
+interface Narrowed {
+  readonly reports: string
+  readonly records: string
+  readonly values: Parameters
+}
+const EVERYWHERE: Narrowed = { reports: '1', records: '1', values: {} }
+
+function rowsFrom(
+  reading: Reading,
+  asked: RecordsAsked,
+  at: RecordKey,
+  limit: number | null,
+  narrowed: Narrowed,
+): AsyncIterable<readonly RecordRow[]> {
+  const reports = `${reportsFrom} AND ${narrowed.reports}`
+  const sql = statement(reading, asked, reports, `${recordsAfter} AND ${narrowed.records}`, NEWEST_FIRST)
+  const values = { ...valuesOf(asked), ...placeOf('after', at), after_index: at[3], ...narrowed.values }
+  if (limit === null) return reading.rows(sql, values, null)
+  return reading.rows(`${sql} LIMIT {limit:UInt32}`, { ...values, limit }, limit)
+}
+
+/**
+ * The reports of the next records that match. Who comes so far asks for what is rare, so few columns of all records are
+ * searched first, and then all columns of few.
+ */
+async function matches(reading: Reading, asked: RecordsAsked, at: RecordKey, limit: number): Promise<Narrowed> {
+  const { dmarc_records } = reading.tables
+  const matching = `${inRange} AND ${asked.reports.sql} AND ${asked.records.sql} AND ${reportsFrom} AND ${recordsAfter}`
+  const places = `(policy_domain, day, report_key) IN (
+    SELECT policy_domain, day, report_key FROM ${dmarc_records} WHERE ${matching})`
+  const winners = winningDmarcReports(reading.tables, `${inRange} AND ${places}`, ['report_key', 'variant'])
+  const found = await reading.query<{ domain: string; day: string; report: string }>(
+    `SELECT toString(policy_domain) AS domain, day, lower(hex(report_key)) AS report FROM (
+       SELECT policy_domain, day, report_key, record_index FROM ${dmarc_records}
+       WHERE ${matching} AND (report_key, variant) IN (${winners})
+       ORDER BY day DESC, policy_domain, report_key, record_index
+       LIMIT 1 BY day, policy_domain, report_key, record_index LIMIT {limit:UInt32})
+     GROUP BY policy_domain, day, report_key`,
+    { ...valuesOf(asked), ...placeOf('after', at), after_index: at[3], limit },
+  )
+  const these = `(policy_domain, day, report_key) IN (SELECT place.1, place.2, place.3 FROM (SELECT arrayJoin(arrayZip(
+    {domains:Array(String)}, {days:Array(Date)},
+    arrayMap(key -> toFixedString(unhex(key), 32), {keys:Array(String)}))) AS place))`
+  return {
+    reports: these,
+    records: these,
+    values: {
+      domains: found.map(({ domain }) => domain),
+      days: found.map(({ day }) => day),
+      keys: found.map(({ report }) => report),
+    },
   }
 }
 
@@ -124,17 +173,7 @@ function placesOfReports(reading: Reading, { reports }: RecordsAsked, these: str
     FROM ${reading.tables.dmarc_reports} WHERE ${inRange} AND ${reports.sql} AND ${these})`
 }
 
-/**
- * Where records lie that match, of whatever contents. Who comes so far asks for what is rare: looking for it first
- * costs less than choosing the winners of all that does not match.
- */
-function placesOfMatches(reading: Reading, { reports, records }: RecordsAsked): string {
-  if (records.sql === '1') return '1'
-  return `(policy_domain, day, report_key) IN (SELECT policy_domain, day, report_key
-    FROM ${reading.tables.dmarc_records} WHERE ${inRange} AND ${reports.sql} AND ${records.sql})`
-}
-
-/** The last of the next so many reports; null when there are no more than that. */
+/** The last of the next so many deliveries of reports; null when there are no more than that. */
 async function lastOfNext(
   reading: Reading,
   asked: RecordsAsked,
@@ -145,7 +184,7 @@ async function lastOfNext(
   const [last] = await reading.query<{ day: string; domain: string; report: string }>(
     `SELECT day, toString(policy_domain) AS domain, lower(hex(report_key)) AS report
      FROM ${reading.tables.dmarc_reports} WHERE ${chosen}
-     GROUP BY day, policy_domain, report_key ORDER BY day DESC, policy_domain, report_key LIMIT 1 OFFSET {skip:UInt32}`,
+     ORDER BY day DESC, policy_domain, report_key LIMIT 1 OFFSET {skip:UInt32}`,
     { ...asked.range, ...asked.reports.parameters, to: at[0], ...placeOf('after', at), skip: reports - 1 },
   )
   return last === undefined ? null : [last.day, last.domain, last.report]

@@ -5,7 +5,6 @@ export const errorCodes = {
   authentication_invalid: { status: 401, message: 'This key is not known here; check MAILTRAIL_API_KEYS.' },
   scope_missing: { status: 403, message: 'This key may not do that; use one with the scope that the call needs.' },
   not_found: { status: 404, message: 'There is nothing under this address; /docs lists what there is.' },
-  method_not_allowed: { status: 405, message: 'This address does not take this method; /docs lists what it takes.' },
   report_unknown: { status: 404, message: 'No report with this id counts here (yet).' },
   failure_unknown: { status: 404, message: 'No failure report with this id is known here (yet).' },
   mail_unknown: { status: 404, message: 'No mail with this id is known here (yet).' },

@@ -84,7 +84,7 @@ export function createMetrics(status: () => StatusSource, bodies: MailBodies): M
     }),
     conflicts: new Gauge({
       name: 'mailtrail_report_conflicts',
-      help: 'Reports that arrived with different contents under one identity, as of the last look at /status',
+      help: 'Reports that arrived with different contents under one identity; looked at once a minute',
       registers,
     }),
   }

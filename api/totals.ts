@@ -12,8 +12,6 @@ export interface Totals {
   readonly records: number
   /** Mails with an unresolved reject. */
   readonly rejects: number
-  /** Reports that arrived with different contents under one identity. */
-  readonly conflicts: number
 }
 
 /** Milliseconds for which totals are good enough while mail is arriving. */
@@ -59,9 +57,16 @@ async function readTotals(reading: Reading): Promise<Totals> {
     dmarc.2 + (SELECT count() FROM (${winningTlsReports(tables, '1', ['report_key'])}))
       + (SELECT uniqExact(failure_id) FROM ${tables.failure_reports}) AS reports,
     (SELECT uniqExact(mail_id) FROM (${unresolvedRejects(tables, '1')})) AS rejects,
-    (SELECT count() FROM (SELECT 1 FROM ${tables.dmarc_reports} GROUP BY policy_domain, day, report_key
-      HAVING min(variant) != max(variant))) AS conflicts,
     (SELECT (sum(records), count()) FROM (${dmarc})) AS dmarc`)
-  const { mails, reports, records, rejects, conflicts } = row!
-  return { mails, reports, records, rejects, conflicts }
+  const { mails, reports, records, rejects } = row!
+  return { mails, reports, records, rejects }
+}
+
+/** Aggregate reports that arrived with different contents under one identity. */
+export async function countConflicts(reading: Reading): Promise<number> {
+  const [row] = await reading.query<{ conflicts: number }>(
+    `SELECT count() AS conflicts FROM (SELECT report_key FROM ${reading.tables.dmarc_reports}
+     GROUP BY report_key HAVING min(variant) != max(variant))`,
+  )
+  return row!.conflicts
 }

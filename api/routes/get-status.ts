@@ -51,8 +51,7 @@ export const getStatus: Route = (server, context) => {
   server.get('/api/v1/status', { schema }, async (request) => {
     const reading = openReading(context, request.query, null)
     const stages = await context.status().stages()
-    const { conflicts, ...totals } = await cache.read(reading, stages, context.now().getTime())
-    context.metrics.conflicts.set(conflicts)
+    const totals = await cache.read(reading, stages, context.now().getTime())
     return {
       ...reading.stamp,
       version: context.version,

@@ -9,7 +9,7 @@ import { DROPPED_MARK, RecordBuilder } from './dmarc-record.ts'
 import { alignments, discoveryMethods, policies, readWord, type Vocabulary, yesOrNo } from './dmarc-words.ts'
 import { normaliseDomain } from './domain-names.ts'
 import { type Limits, MAX_NAME, MAX_TEXT } from './limits.ts'
-import { type DmarcRecordRest, RecordMemo } from './record-memo.ts'
+import { type DmarcRecordRest, MEMO_FROM_RECORDS, RecordMemo } from './record-memo.ts'
 import { readSeconds } from './report-dates.ts'
 import type { DmarcPolicy, DmarcRecord, DmarcReport } from './shapes.ts'
 import { cutText, detach, excerpt } from './text-encoding.ts'
@@ -26,9 +26,6 @@ export interface AggregateReaderOptions {
   /** Called once for each record, in the order of the report. Records with the same `rest` differ in address and count only. */
   readonly onRecord: (record: DmarcRecord, rest: DmarcRecordRest | null) => void
 }
-
-/** Kept over reports: the same reporter says the same of the same domain every day. */
-const memo = new RecordMemo()
 
 /**
  * Reads one report that is written to it in pieces of any size. `write` and `end` throw `Rejected`; records handed over
@@ -85,6 +82,7 @@ class ReportHandler implements XmlHandler {
   #seenInReport = 0
   #seenInRecord = 0
   #records = 0
+  readonly #memo = new RecordMemo()
   /** The record that the memo was asked for last and did not know, and the warnings that there were then. */
   #asked = { index: 0, warnings: 0 }
   #complete = false
@@ -153,15 +151,16 @@ class ReportHandler implements XmlHandler {
 
   /** Takes a record whose text says the same as an earlier one's. */
   repeat(text: string, from: number, to: number): boolean {
-    if (this.#context !== at.FEEDBACK || this.#builder.begun >= this.#limits.records) return false
-    const record = memo.find(text, from, to)
+    const { begun } = this.#builder
+    if (begun < MEMO_FROM_RECORDS || begun >= this.#limits.records || this.#context !== at.FEEDBACK) return false
+    const record = this.#memo.find(text, from, to)
     if (record === null) {
-      this.#asked = { index: this.#builder.begun + 1, warnings: this.warnings.count }
+      this.#asked = { index: begun + 1, warnings: this.warnings.count }
       return false
     }
     this.#builder.begin()
     this.#records++
-    this.#onRecord(record, memo.rest)
+    this.#onRecord(record, this.#memo.rest)
     return true
   }
 
@@ -278,7 +277,7 @@ class ReportHandler implements XmlHandler {
     if (record === null) return
     this.#records++
     const clean = this.#asked.index === this.#builder.begun && this.#asked.warnings === this.warnings.count
-    this.#onRecord(record, clean ? memo.keep(record) : null)
+    this.#onRecord(record, clean ? this.#memo.keep(record) : null)
   }
 
   #addError(text: string): void {

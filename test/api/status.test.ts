@@ -123,6 +123,19 @@ describe('stages', () => {
 })
 
 describe('/metrics', () => {
+  test('counts reports that arrived with different contents', async () => {
+    const report = { domain: 'a.example', day: '2026-11-10', name: 'r' }
+    await api.insert(
+      'dmarc_reports',
+      dmarcReport(report),
+      dmarcReport({ ...report, mail: 'same again' }),
+      dmarcReport({ ...report, variant: 'other', mail: 'm2' }),
+      dmarcReport({ ...report, name: 'quiet' }),
+    )
+    const { body } = await api.serve({}).inject('/metrics')
+    expect(body).toMatch(/^mailtrail_report_conflicts 1$/m)
+  })
+
   test('has the lag of each stage, and says when it cannot be read', async () => {
     api.stages.push(stage(1, 5))
     const { text } = await api.get('/metrics')

@@ -105,18 +105,23 @@ describe('values', () => {
     expect(rejectOf(() => read(`{"__proto__":${report(policy())}}`))).toBe('not_a_report')
   })
 
-  test.each(['[1]', '{"a":[]}', 'true', '5', 'null', '""'])('%s in the place of anything is passed over or rejected', (value) => {
-    const json = report(policy(',"failure-details":[{"failed-session-count":1}]'))
-    const places = [...json.matchAll(/"[a-z-]+":/g)].map(({ index, 0: name }) => index + name.length)
-    expect(places.length).toBeGreaterThan(12)
-    for (const place of places) {
-      // The value that was there moves into a member that nobody reads.
-      const changed = `${json.slice(0, place)}${value},"other":${json.slice(place)}`
-      try {
-        expect(read(changed).report_id).toBeTypeOf('string')
-      } catch (error) {
-        expect(error).toMatchObject({ code: expect.stringMatching(/^(tls_report_incomplete|not_a_report|period_unreadable)$/) })
+  test.each(['[1]', '{"a":[]}', 'true', '5', 'null', '""'])(
+    '%s in the place of anything is passed over or rejected',
+    (value) => {
+      const json = report(policy(',"failure-details":[{"failed-session-count":1}]'))
+      const places = [...json.matchAll(/"[a-z-]+":/g)].map(({ index, 0: name }) => index + name.length)
+      expect(places.length).toBeGreaterThan(12)
+      for (const place of places) {
+        // The value that was there moves into a member that nobody reads.
+        const changed = `${json.slice(0, place)}${value},"other":${json.slice(place)}`
+        try {
+          expect(read(changed).report_id).toBeTypeOf('string')
+        } catch (error) {
+          expect(error).toMatchObject({
+            code: expect.stringMatching(/^(tls_report_incomplete|not_a_report|period_unreadable)$/),
+          })
+        }
       }
-    }
-  })
+    },
+  )
 })

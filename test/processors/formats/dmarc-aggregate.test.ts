@@ -434,6 +434,29 @@ describe('encodings', () => {
   })
 })
 
+describe('a report says the same whatever was read before it', () => {
+  const odd = (was: string, is: string) => plainReport(recordOf().replace(was, is))
+  const foreign = odd('<selector>s1', '<selector>s\u00e9')
+  test.each<[string, Uint8Array, Uint8Array]>([
+    [
+      'records of the same bytes in another encoding',
+      Buffer.from(foreign, 'latin1'),
+      Buffer.from(`<?xml version="1.0" encoding="windows-1252"?>${foreign}`, 'latin1'),
+    ],
+    [
+      'prefixed elements',
+      Buffer.from(odd('<selector>s1</selector>', '<d:selector>s1</d:selector>')),
+      Buffer.from(plainReport()),
+    ],
+    ['text between elements', Buffer.from(odd('</row>', '</row>stray')), Buffer.from(plainReport())],
+    ['a value in CDATA', Buffer.from(odd('>s1<', '><![CDATA[</record>]]><')), Buffer.from(plainReport())],
+  ])('%s', (_what, one, other) => {
+    const first = [readAggregate(one), readAggregate(other)]
+    for (let n = 0; n < 3; n++) expect([readAggregate(one), readAggregate(other)]).toEqual(first)
+    expect(first[0]).not.toEqual(first[1])
+  })
+})
+
 describe('strict reading refuses what is not well formed', () => {
   test.each([
     ['a bare &', plainReport().replace('Reporter', 'AT&T')],
