@@ -70,10 +70,11 @@ export class MailBodies {
         ended = true
         resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
       })
-      body.once('error', reject)
-      body.once('close', () => {
+      const cut = () => {
         if (!ended) reject(new ApiError('request_malformed', { message: 'The body ended early.' }))
-      })
+      }
+      body.once('error', cut)
+      body.once('close', cut)
     })
   }
 }

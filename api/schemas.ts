@@ -8,7 +8,8 @@ export const day = (description?: string) =>
   Type.String({ ...described(description), pattern: '^\\d{4}-\\d{2}-\\d{2}$', examples: ['2026-11-20'] })
 export const instant = (description?: string) =>
   Type.String({ ...described(description ?? 'ISO 8601, UTC'), examples: ['2026-11-20T06:12:44.000Z'] })
-export const hexId = (description?: string) => Type.String({ ...described(description), pattern: '^[0-9a-f]{64}$' })
+export const hexId = (description?: string) =>
+  Type.String({ ...described(description), pattern: '^[0-9a-f]{64}$', examples: ['c3'.repeat(32)] })
 export const closed = <P extends TProperties>(properties: P, description?: string) =>
   Type.Object(properties, { additionalProperties: false, ...described(description) })
 

@@ -57,7 +57,7 @@ export async function* parseToJson(
   const folder = mkdtempSync(join(tmpdir(), 'mailtrail-parse-'))
   try {
     if (workers <= 1) {
-      for await (const mail of mails) yield* drain(await jsonOf([mail], limits, folder))
+      for await (const task of tasksOf(mails)) yield* drain(await jsonOf(task, limits, folder))
     } else yield* inWorkers(mails, limits, workers, folder)
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -93,8 +93,9 @@ async function* inWorkers(
   const answers: Promise<JsonAnswer>[] = []
   try {
     for await (const task of tasksOf(mails)) {
-      const transferList = task.map(({ bytes }) => bytes.buffer as ArrayBuffer)
-      const answer = pool.run(task, { transferList })
+      // A view may share its buffer with others: a worker gets memory of its own.
+      const own = task.map(({ source, bytes }) => ({ source, bytes: new Uint8Array(bytes) }))
+      const answer = pool.run(own, { transferList: own.map(({ bytes }) => bytes.buffer) })
       answer.catch(() => undefined) // awaited in order below; until then a failure is not unhandled
       answers.push(answer)
       while (answers.length >= workers * AHEAD) yield* open(await answers.shift()!)
@@ -115,9 +116,9 @@ async function* open({ bytes, file }: JsonAnswer): AsyncIterable<Uint8Array> {
 async function* tasksOf(mails: AsyncIterable<SourcedMail>): AsyncIterable<SourcedMail[]> {
   let task: SourcedMail[] = []
   let size = 0
-  for await (const { source, bytes } of mails) {
-    task.push({ source, bytes: new Uint8Array(bytes) })
-    size += bytes.length
+  for await (const mail of mails) {
+    task.push(mail)
+    size += mail.bytes.length
     if (size >= TASK_BYTES || task.length >= TASK_MAILS) {
       yield task
       task = []

@@ -62,7 +62,7 @@ export class Spool {
       at += count
       yield buffer.subarray(0, count)
     }
-    yield* this.#pieces
+    if (this.#held > 0) yield Buffer.concat(this.#pieces)
   }
 
   /** Closes the file but leaves it for another thread, which then removes it. Call `flush` first. */

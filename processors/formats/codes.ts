@@ -17,7 +17,6 @@ export const warningCodes = {
   encoding_declared_wrong: 'The encoding that the XML declares is not the one of its bytes.',
   encoding_not_utf8: 'The text is not in UTF-8; it was read in the encoding it declares or shows.',
   field_duplicated: 'An element that may stand once stands several times; the first was taken.',
-  file_name_odd: 'The name of the attachment does not follow the standard.',
   gzip_checksum: 'The checksum or length at the end of the gzip data is wrong, but the report is complete.',
   gzip_trailing_bytes: 'Bytes follow the end of the gzip data; they were passed over.',
   header_malformed: 'A header line of the mail is malformed; it was read as meant.',
@@ -51,7 +50,6 @@ export const warningCodes = {
   value_truncated: 'A value was longer than what is kept; it was cut.',
   xml_repaired: 'The XML is not well formed; a tolerant second reading found the whole report.',
   zip_checksum: 'The checksum or length of a zip entry is wrong, but the report is complete.',
-  zip_entry_ignored: 'An entry of the zip archive holds no report.',
 } as const
 export type WarningCode = keyof typeof warningCodes
 
@@ -76,7 +74,6 @@ export const rejectCodes = {
   reader_failed: 'mailtrail itself failed on this mail. Keep it, report the bug, and retry after the fix.',
   records_limit: 'The report has more records or details than are read.',
   report_id_missing: 'The report has no id.',
-  report_incomplete: 'The report ends before it is complete.',
   tls_report_incomplete: 'The TLS report lacks its period, its id or its policies.',
   xml_doctype: 'The XML has a document type declaration, which is never processed.',
   xml_limit: 'The XML is nested too deeply or has a text or attribute that is too long.',

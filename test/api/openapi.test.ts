@@ -108,6 +108,7 @@ describe('/openapi.json', () => {
       for (const [method, { summary, responses }] of Object.entries(methods)) {
         expect(summary, `${method} ${path}`).toBeTruthy()
         expect(Object.keys(responses).length, `${method} ${path}`).toBeGreaterThan(0)
+        if (method === 'post') expect(methods.post?.requestBody, path).toBeDefined()
         if (path.startsWith('/api/v1/')) expect(Object.keys(responses), `${method} ${path}`).toContain('503')
       }
     }
