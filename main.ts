@@ -143,7 +143,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   closers.push(async () => clearInterval(applyRetention))
   const store = await opening
   const prepared = await prepareStore(store, generation, { log })
-  if (prepared.reason !== null) logger.warn(`The store is rebuilt from the log: ${prepared.reason}`)
+  if (prepared.reason !== null) logger.warn(prepared.reason)
   const processing = startProcessing(parts)
   const projecting = startProjecting(parts, store, prepared.rebuilt)
   closers.push(async () => {

@@ -29,6 +29,8 @@ import { Spool } from './spool.ts'
 /** What the log says of a delivery. `receivedAt` in milliseconds. */
 export interface Delivery {
   readonly mailId: string
+  /** Bytes of the mail. */
+  readonly size: number
   readonly partition: number
   readonly offset: number
   readonly receivedAt: number
@@ -275,8 +277,8 @@ export class MailEvents implements MailConsumer {
     this.#found.push({ kind: 'failure', part, key: cause.id })
   }
 
-  rejected(part: string, reject: Reject, deterministic = true, size = 0): void {
-    const { mailId, partition, offset } = this.#delivery
+  rejected(part: string, reject: Reject, deterministic = true): void {
+    const { mailId, size, partition, offset } = this.#delivery
     this.#emit(REJECTS, mailId, 'MailRejected', {
       ...this.#cause(part, 'MailRejected', this.#rejected++),
       stage: 'parse-mail',

@@ -70,7 +70,7 @@ export function parseMail(options: ParseMailOptions): Processor {
   }
 }
 
-function deliveryOf({ headers, timestamp, partition, offset }: LogEvent): Omit<Delivery, 'mailId'> {
+function deliveryOf({ headers, timestamp, partition, offset }: LogEvent): Omit<Delivery, 'mailId' | 'size'> {
   return {
     partition,
     offset,
@@ -102,8 +102,8 @@ function rejectWhole(
   const claim = parseBlobReference(event.headers[ingestHeader.blob] ?? '')
   const id = claim?.sha256 ?? mailId(event.value)
   const size = claim?.size ?? event.value.length
-  const events = new MailEvents({ ...deliveryOf(event), mailId: id }, options.writer, options.spoolFolder)
-  events.rejected('', { code, detail }, deterministic, size)
+  const events = new MailEvents({ ...deliveryOf(event), mailId: id, size }, options.writer, options.spoolFolder)
+  events.rejected('', { code, detail }, deterministic)
   events.mail({ from: null, to: null, subject: null, date: null, message_id: null, size }, 'rejected', [])
   return {
     events: events.events.map(({ topic, key, value }) => ({

@@ -26,7 +26,7 @@ export interface ParseWorkerData {
 export interface MailToParse {
   readonly bytes: Uint8Array | null
   readonly file: { readonly path: string; readonly sha256: string } | null
-  readonly delivery: Omit<Delivery, 'mailId'>
+  readonly delivery: Omit<Delivery, 'mailId' | 'size'>
 }
 
 /** Some mails at once: a message to a thread costs as much as reading a small mail. */
@@ -104,7 +104,7 @@ async function parseOne(mail: MailToParse, buffers: Buffers): Promise<ParsedMail
   try {
     const bytes = bytesOf(mail)
     const id = mail.file?.sha256 ?? mailId(bytes)
-    events = new MailEvents({ ...mail.delivery, mailId: id }, writer, settings.spoolFolder)
+    events = new MailEvents({ ...mail.delivery, mailId: id, size: bytes.length }, writer, settings.spoolFolder)
     await readReportMail(bytes, settings.limits, events)
     return pack(events, buffers)
   } catch (error) {

@@ -77,20 +77,34 @@ export async function prepareStore(
   { log }: { readonly log: Log },
 ): Promise<Prepared> {
   const version = schemaVersion(generation)
+  let state: StoreState
+  try {
+    state = await stateOfStore(store, generation, log, version)
+  } catch (error) {
+    if (!(error instanceof StoreDamaged)) throw error
+    state = { usable: false, reason: `it is damaged (${error.message})` }
+  }
+  if (state.usable) return { rebuilt: false, reason: null }
+  await createAll(store, generation, version)
+  const { reason } = state
+  return { rebuilt: true, reason: reason === null ? null : `The store is rebuilt from the log: ${reason}.` }
+}
+
+type StoreState = { readonly usable: true } | { readonly usable: false; readonly reason: string | null }
+
+/** Whether the store can go on as it is. Throws `StoreDamaged` when what says so cannot be read. */
+async function stateOfStore(store: Store, generation: Generation, log: Log, version: string): Promise<StoreState> {
   const found = await storedVersion(store)
   if (found === null) {
-    await createAll(store, generation, version)
-    return { rebuilt: true, reason: null }
+    const begun = await tableExists(store, POSITIONS_TABLE)
+    return { usable: false, reason: begun ? 'it does not say which version made it' : null }
   }
+  if (found !== version) return { usable: false, reason: 'it was made by another version' }
   const reason =
-    found === version
-      ? ((await missingTables(store, generation)) ??
-        (await brokenParts(store, generation)) ??
-        (await positionsAheadOfLog(store, generation, log)))
-      : 'it was made by another version'
-  if (reason === null) return { rebuilt: false, reason: null }
-  await createAll(store, generation, version)
-  return { rebuilt: true, reason }
+    (await missingTables(store, generation)) ??
+    (await brokenParts(store, generation)) ??
+    (await positionsAheadOfLog(store, generation, log))
+  return reason === null ? { usable: true } : { usable: false, reason }
 }
 
 /** Drops all tables and views and makes them anew, empty: the loops then read the log from its beginning. */

@@ -200,7 +200,13 @@ export async function up(
     },
     post: (path, body, headers = {}) =>
       fetch(`${url}/api/v1${path}`, { method: 'POST', body: body as string | Uint8Array<ArrayBuffer>, headers }),
-    idle: () => until('the pipeline to be idle', 120, async () => (await get<{ idle: boolean }>('/status')).idle),
+    idle: () =>
+      until('the pipeline to be idle', 120, async () => {
+        const response = await fetch(`${url}/api/v1/status`)
+        const { idle } = (await response.json()) as { idle?: boolean }
+        if (!response.ok && response.status !== 503) throw new Error(`/status answered ${response.status}.`)
+        return idle === true // while the store is rebuilt the answer is 503
+      }),
     async stop() {
       child.kill('SIGTERM')
       const code = await closed
