@@ -121,12 +121,17 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
 
   const { broken, breakWith } = breakable()
   const stop = new AbortController()
+  const projected = new ProjectionState()
+  let isProjecting = false
   // The store's child process starts while the log is opened.
   const opening = openEmbeddedStore({
     folder: join(data, 'store'),
     tmp: temporary,
     onRestart: (pid) => logger.warn(`The store had ended and was started again as process ${pid}.`),
-    onDamaged: (reason) => logger.warn(`The store cannot be opened and is rebuilt from the log: ${reason}`),
+    onDamaged: (reason) => {
+      logger.warn(`The store cannot be opened and is rebuilt from the log: ${reason}`)
+      if (isProjecting) projected.requestRebuild('it was found damaged and began anew.')
+    },
   })
   closers.push(async () => (await opening.catch(() => undefined))?.close())
   opening.catch(() => undefined) // awaited below; until then a failure is not unhandled
@@ -145,13 +150,14 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   const prepared = await prepareStore(store, generation, { log })
   if (prepared.reason !== null) logger.warn(prepared.reason)
   const processing = startProcessing(parts)
-  const projecting = startProjecting(parts, store, prepared.rebuilt)
+  const projecting = startProjecting(parts, store, projected, prepared.rebuilt)
+  isProjecting = true
   closers.push(async () => {
     stop.abort()
-    await Promise.allSettled([processing.done, projecting.done])
+    await Promise.allSettled([processing.done, projecting])
   })
-  const stages = stageSources(parts, processing, projecting.state)
-  const url = options.serve === false ? null : await serve(parts, store, stages, projecting.state)
+  const stages = stageSources(parts, processing, projected)
+  const url = options.serve === false ? null : await serve(parts, store, stages, projected)
   if (url !== null) await lock.setUrl(url)
   return {
     url,
@@ -219,9 +225,8 @@ function startProcessing(parts: Parts): Processing {
   return { done, group, state, workers }
 }
 
-function startProjecting(parts: Parts, store: Store, rebuilt: boolean) {
+function startProjecting(parts: Parts, store: Store, state: ProjectionState, rebuilt: boolean): Promise<void> {
   const { config, logger, log, generation, codec, stop, breakWith } = parts
-  const state = new ProjectionState()
   const done = runProjections(
     {
       log,
@@ -240,7 +245,7 @@ function startProjecting(parts: Parts, store: Store, rebuilt: boolean) {
     (damage) => damage !== null && state.requestRebuild(damage),
     (error: Error) => stop.signal.aborted || logger.warn(`The store could not be checked: ${error.message}`),
   )
-  return { done, state }
+  return done
 }
 
 /** The stages from upstream to downstream, as `/status`, `--wait` and the metrics see them. */

@@ -110,7 +110,7 @@ export class ChdbEngine {
         for await (const chunk of chunks) yield chunk.raw()
       } finally {
         chunks.cancel()
-        stop()
+        await stop()
       }
     } finally {
       this.#readers.give(lane)
@@ -134,7 +134,7 @@ export class ChdbEngine {
         )
         return (await run).bytes()
       } finally {
-        stop()
+        await stop()
       }
     } finally {
       this.#writers.give(lane)
@@ -156,15 +156,25 @@ export class ChdbEngine {
     }
   }
 
-  #killOnAbort(lane: Lane, signal: AbortSignal): () => void {
+  /**
+   * Stops the lane's statement when the signal aborts. What is returned ends the watch, and must be awaited before the
+   * lane is given on: a KILL that is late would hit the lane's next statement.
+   */
+  #killOnAbort(lane: Lane, signal: AbortSignal): () => Promise<void> {
+    let killing: Promise<unknown> = Promise.resolve()
     const kill = () => {
       const running = `SELECT query_id FROM system.processes WHERE Settings['${LANE_NAME}'] = '${lane.name}'`
       // Whether it still ran is not known and does not matter: the statement itself reports how it ended.
-      this.#control.queryAsync(`KILL QUERY WHERE query_id IN (${running}) ASYNC`, { format: 'Null' }).catch(() => {})
+      killing = this.#control
+        .queryAsync(`KILL QUERY WHERE query_id IN (${running}) ASYNC`, { format: 'Null' })
+        .catch(() => {})
     }
     if (signal.aborted) kill()
     signal.addEventListener('abort', kill, { once: true })
-    return () => signal.removeEventListener('abort', kill)
+    return async () => {
+      signal.removeEventListener('abort', kill)
+      await killing
+    }
   }
 
   /** Waits for running statements and closes the folder. */

@@ -32,8 +32,8 @@ export interface EmbeddedStore extends Store {
 }
 
 const DEFAULT_MEMORY_BYTES = 600_000_000
-/** A read that meets a dead child waits so long for the next one. */
-const WAIT_MILLISECONDS = 8_000
+/** A read that meets a dead child waits so long for the next one; starting takes 0.5 s, on a busy machine ten times that. */
+const WAIT_MILLISECONDS = 15_000
 /** A predecessor that was cut off may hold the folder's lock until it notices. */
 const LOCK_MILLISECONDS = 8_000
 const START_MILLISECONDS = 60_000

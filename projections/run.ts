@@ -42,6 +42,12 @@ export interface EventReader {
 }
 
 const FLUSH_MILLISECONDS = 1000
+/**
+ * An insert costs the store 20 to 40 ms however small it is, and its parts must be merged. So many rows within
+ * `FLUSH_MILLISECONDS` are an import or a rebuild: then rows wait for more, and nobody who posts a single mail notices.
+ */
+const BULK_ROWS = 4000
+const BULK_FACTOR = 3
 /** So long without another event is idle, and what is there goes in. */
 const IDLE_MILLISECONDS = 15
 /** Between two inserts that are made because nothing more was there: mails one by one must not become parts one by one. */
@@ -244,9 +250,8 @@ class TopicLoop {
   async #nextOrDue(next: Promise<IteratorResult<Batch>>): Promise<IteratorResult<Batch> | 'due'> {
     if (this.#filling.events === 0) return next
     const now = performance.now()
-    const { flushMilliseconds = FLUSH_MILLISECONDS } = this.#options
     const idle = Math.max(IDLE_MILLISECONDS, this.#lastFlush + PAUSE_MILLISECONDS - now)
-    const due = Math.min(idle, this.#filling.since + flushMilliseconds - now)
+    const due = Math.min(idle, this.#dueAt() - now)
     let timer: NodeJS.Timeout | undefined
     const wait = new Promise<'due'>((resolve) => {
       timer = setTimeout(resolve, Math.max(due, 0), 'due')
@@ -258,6 +263,13 @@ class TopicLoop {
     }
   }
 
+  /** When what is gathered must go in. */
+  #dueAt(): number {
+    const { flushMilliseconds = FLUSH_MILLISECONDS } = this.#options
+    const isBulk = this.#filling.rows() >= BULK_ROWS
+    return this.#filling.since + (isBulk ? BULK_FACTOR * flushMilliseconds : flushMilliseconds)
+  }
+
   async #take(batch: Batch): Promise<void> {
     for (const event of batch.events) {
       if (this.#filling.rows() + ROWS_OF_ONE_EVENT > this.#flushRows || this.#filling.bytes > FLUSH_BYTES)
@@ -267,9 +279,7 @@ class TopicLoop {
       if (this.#options.signal.aborted || this.#failure !== undefined) return
     }
     for (const { partition } of batch.events) this.#filling.batches.set(partition, batch)
-    const { flushMilliseconds = FLUSH_MILLISECONDS } = this.#options
-    if (this.#filling.events > 0 && performance.now() - this.#filling.since >= flushMilliseconds && !this.#isInserting)
-      await this.#flush()
+    if (this.#filling.events > 0 && performance.now() >= this.#dueAt() && !this.#isInserting) await this.#flush()
   }
 
   #decode(event: LogEvent): ProjectedEvent | Promise<ProjectedEvent> {
