@@ -363,6 +363,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     }, SHUTDOWN_MILLISECONDS).unref()
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  // Without a listener an output that closes early (`| head`) throws. Who waits for a write hears of it there.
+  process.stdout.on('error', onOutputError)
   const context: Context = {
     config: (overrides) => readConfig(overrides),
     open: openMailtrail,
@@ -378,6 +380,16 @@ export async function main(argv: readonly string[]): Promise<number> {
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
   }
+}
+
+/** The reader of our output went away, as `head` does: it has seen enough, and nothing is wrong. */
+function isReaderGone(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED'
+}
+
+function onOutputError(error: Error): void {
+  if (!isReaderGone(error)) process.exitCode = explain(error)
 }
 
 async function runCommand(argv: readonly string[], context: Context): Promise<number> {
@@ -413,6 +425,7 @@ function overview(): string {
 
 /** One sentence on standard error and the exit code that goes with it. */
 function explain(error: unknown): number {
+  if (isReaderGone(error)) return exitCode.fine
   const known =
     error instanceof UsageError ||
     error instanceof ConfigError ||

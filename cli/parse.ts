@@ -65,12 +65,11 @@ async function* mailsOf(
   })
 }
 
-/** Writes with back-pressure, and ends quietly when the reader went away (`| head`). */
+/** Resolves when the bytes are handed to the system, so that their memory may be used again. */
 function writer(out: NodeJS.WriteStream): (bytes: Uint8Array | string) => Promise<void> {
   return (bytes) =>
     new Promise((resolve, reject) => {
-      if (out.write(bytes, (error) => error && reject(error))) resolve()
-      else out.once('drain', resolve)
+      out.write(bytes, (error) => (error == null ? resolve() : reject(error)))
     })
 }
 

@@ -315,7 +315,7 @@ function* piecesOf(spool: Spool, chunks: readonly { length: number }[]): Iterabl
   let rest: Uint8Array = new Uint8Array()
   let next = 0
   for (const bytes of spool.read()) {
-    rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
+    rest = Buffer.concat([rest, bytes])
     while (next < chunks.length && rest.length >= chunks[next]!.length) {
       const { length } = chunks[next++]!
       yield rest.subarray(0, length)

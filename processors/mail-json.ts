@@ -20,29 +20,20 @@ export function isoSeconds(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z')
 }
 
-/** What records have in common, as JSON without its opening brace: most of the text, made once. */
-const jsonOfRest = new WeakMap<DmarcRecordRest, string>()
-
-function jsonOfRecord({ source_ip, count }: DmarcRecord, rest: DmarcRecordRest): string {
-  let tail = jsonOfRest.get(rest)
-  if (tail === undefined) {
-    tail = JSON.stringify(rest).slice(1)
-    jsonOfRest.set(rest, tail)
-  }
-  return `{"source_ip":${JSON.stringify(source_ip)},"count":${count},${tail}`
-}
-
 /** Text of records collected before it goes to the spool. */
 const BLOCK_CHARACTERS = 64 * 1024
 
+/** A piece of the output: bytes, or what lies in a spool, which whoever writes it out discards. */
+export type JsonPart = Uint8Array | Spool
+
 export class MailJson implements MailConsumer {
-  readonly #out: Spool
+  readonly #out: JsonPart[]
   readonly #source: string
   readonly #newSpool: () => Spool
   #lines = 0
 
-  /** Writes a line of JSON per thing found to `out`. `newSpool` gives a place for the records of one report. */
-  constructor(source: string, out: Spool, newSpool: () => Spool) {
+  /** Adds a line of JSON per thing found to `out`. `newSpool` gives a place for the records of one report. */
+  constructor(source: string, out: JsonPart[], newSpool: () => Spool) {
     this.#source = source
     this.#out = out
     this.#newSpool = newSpool
@@ -50,33 +41,37 @@ export class MailJson implements MailConsumer {
 
   #line(value: object): void {
     this.#lines++
-    this.#out.write(Buffer.from(`${JSON.stringify(value)}\n`))
+    this.#out.push(Buffer.from(`${JSON.stringify(value)}\n`))
   }
 
   dmarc(): DmarcSink {
     const waiting = this.#newSpool()
     let block = ''
     let separator = ''
+    // What records have in common, as JSON without its opening brace: made when a second record has it.
+    const said = new Map<DmarcRecordRest, string | null>()
+    const jsonOf = (record: DmarcRecord, rest: DmarcRecordRest | null): string => {
+      const known = rest === null ? undefined : said.get(rest)
+      if (typeof known === 'string') {
+        return `{"source_ip":${JSON.stringify(record.source_ip)},"count":${record.count},${known}`
+      }
+      if (rest !== null) said.set(rest, known === undefined ? null : JSON.stringify(rest).slice(1))
+      return JSON.stringify(record)
+    }
     return {
       record: (record: DmarcRecord, rest: DmarcRecordRest | null) => {
-        block += separator + (rest === null ? JSON.stringify(record) : jsonOfRecord(record, rest))
+        block += separator + jsonOf(record, rest)
         separator = ','
         if (block.length > BLOCK_CHARACTERS) {
-          waiting.write(Buffer.from(block))
+          waiting.writeText(block)
           block = ''
         }
       },
       finish: (report) => {
         const [head, tail] = aroundRecords(this.#source, report)
-        if (waiting.size === 0) {
-          this.#out.write(Buffer.from(`${head}${block}${tail}\n`))
-        } else {
-          this.#out.write(Buffer.from(head))
-          for (const bytes of waiting.read()) this.#out.write(bytes)
-          this.#out.write(Buffer.from(`${block}${tail}\n`))
-        }
+        if (waiting.size === 0) this.#out.push(Buffer.from(`${head}${block}${tail}\n`))
+        else this.#out.push(Buffer.from(head), waiting, Buffer.from(`${block}${tail}\n`))
         this.#lines++
-        waiting.discard()
       },
       discard: () => waiting.discard(),
     }

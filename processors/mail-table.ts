@@ -50,7 +50,7 @@ export class MailCsv implements MailConsumer {
   dmarc(): DmarcSink {
     const waiting = this.#newSpool()
     return {
-      record: (record) => void waiting.write(Buffer.from(`${JSON.stringify(record)}\n`)),
+      record: (record) => waiting.writeText(`${JSON.stringify(record)}\n`),
       finish: (report) => {
         if (report.records === 0) this.#row(reportCells(report))
         for (const line of linesOf(waiting)) this.#row({ ...reportCells(report), ...recordCells(JSON.parse(line)) })

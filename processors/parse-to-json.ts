@@ -2,9 +2,10 @@
 import { createReadStream, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
+import { threadId } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import type { Limits } from './formats/limits.ts'
-import { MailJson } from './mail-json.ts'
+import { type JsonPart, MailJson } from './mail-json.ts'
 import { readReportMail } from './read-mail.ts'
 import { Spool } from './spool.ts'
 
@@ -15,27 +16,32 @@ export interface SourcedMail {
 
 let serial = 0
 
-/** The lines of some mails, piece by piece; what is large lies in `folder` meanwhile. */
-export async function jsonOf(mails: readonly SourcedMail[], limits: Limits, folder: string): Promise<Spool> {
-  const newSpool = () => new Spool(folder, `${process.pid}-${serial++}.spool`)
-  const out = newSpool()
-  try {
-    for (const { source, bytes } of mails) {
-      const json = new MailJson(source, out, newSpool)
-      try {
-        await readReportMail(bytes, limits, json)
-      } catch (error) {
-        json.rejected('', {
-          code: 'reader_failed',
-          detail: `mailtrail itself failed here: ${(error as Error).message}`,
-        })
-      }
+/** The lines of some mails, piece by piece; records of large reports lie in `folder` meanwhile. */
+export async function jsonOf(mails: readonly SourcedMail[], limits: Limits, folder: string): Promise<JsonPart[]> {
+  const newSpool = () => new Spool(folder, `${process.pid}-${threadId}-${serial++}.spool`)
+  const parts: JsonPart[] = []
+  for (const { source, bytes } of mails) {
+    const json = new MailJson(source, parts, newSpool)
+    try {
+      await readReportMail(bytes, limits, json)
+    } catch (error) {
+      json.rejected('', { code: 'reader_failed', detail: `mailtrail itself failed here: ${(error as Error).message}` })
     }
-    return out
-  } catch (error) {
-    out.discard()
-    throw error
   }
+  return joined(parts)
+}
+
+/** The same with neighbouring bytes in one piece. */
+function joined(parts: readonly JsonPart[]): JsonPart[] {
+  const result: JsonPart[] = []
+  let bytes: Uint8Array[] = []
+  for (const part of parts) {
+    if (part instanceof Spool) {
+      result.push(Buffer.concat(bytes), part)
+      bytes = []
+    } else bytes.push(part)
+  }
+  return [...result, Buffer.concat(bytes)]
 }
 
 /** A task of so many bytes keeps a worker busy for some milliseconds, long against the cost of sending it. */
@@ -57,26 +63,22 @@ export async function* parseToJson(
   const folder = mkdtempSync(join(tmpdir(), 'mailtrail-parse-'))
   try {
     if (workers <= 1) {
-      for await (const task of tasksOf(mails)) yield* drain(await jsonOf(task, limits, folder))
+      for await (const task of tasksOf(mails)) for (const part of await jsonOf(task, limits, folder)) yield* drain(part)
     } else yield* inWorkers(mails, limits, workers, folder)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-function* drain(spool: Spool): Iterable<Uint8Array> {
-  try {
-    yield* spool.read()
-  } finally {
-    spool.discard()
-  }
+function* drain(part: JsonPart): Iterable<Uint8Array> {
+  if (part instanceof Spool) {
+    yield* part.read()
+    part.discard()
+  } else yield part
 }
 
-/** What a worker answers: the lines, or the file that holds them. */
-export interface JsonAnswer {
-  readonly bytes: Uint8Array | null
-  readonly file: string | null
-}
+/** What a worker answers: bytes, and names of files that hold what comes between them. */
+export type JsonAnswer = readonly (Uint8Array | string)[]
 
 async function* inWorkers(
   mails: AsyncIterable<SourcedMail>,
@@ -89,6 +91,7 @@ async function* inWorkers(
     minThreads: workers,
     maxThreads: workers,
     workerData: { limits, folder },
+    resourceLimits: { maxYoungGenerationSizeMb: 24 },
   })
   const answers: Promise<JsonAnswer>[] = []
   try {
@@ -106,11 +109,15 @@ async function* inWorkers(
   }
 }
 
-async function* open({ bytes, file }: JsonAnswer): AsyncIterable<Uint8Array> {
-  if (bytes !== null) yield bytes
-  if (file === null) return
-  yield* createReadStream(file, { highWaterMark: 1024 * 1024 })
-  rmSync(file, { force: true })
+async function* open(answer: JsonAnswer): AsyncIterable<Uint8Array> {
+  for (const part of answer) {
+    if (typeof part !== 'string') {
+      yield part
+      continue
+    }
+    yield* createReadStream(part, { highWaterMark: 256 * 1024 })
+    rmSync(part, { force: true })
+  }
 }
 
 async function* tasksOf(mails: AsyncIterable<SourcedMail>): AsyncIterable<SourcedMail[]> {

@@ -2,13 +2,13 @@
 import Piscina, { move } from 'piscina'
 
 /**
- * Marks `buffer` of an answer for transfer. On the other side the answer arrives as it was given: that is piscina's
+ * Marks buffers of an answer for transfer. On the other side the answer arrives as it was given: that is piscina's
  * contract for `valueSymbol`, which its types do not express.
  */
-export function transferring<Answer>(answer: Answer, buffer: Uint8Array): Answer {
+export function transferring<Answer>(answer: Answer, ...buffers: readonly Uint8Array[]): Answer {
   const marked = {
     get [Piscina.transferableSymbol]() {
-      return [buffer.buffer]
+      return buffers.map(({ buffer }) => buffer)
     },
     get [Piscina.valueSymbol]() {
       return answer

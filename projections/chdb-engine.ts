@@ -106,11 +106,15 @@ export class ChdbEngine {
       statement.signal.throwIfAborted()
       const chunks = lane.session.queryStreamBind(statement.sql, statement.values, { format: statement.format })
       const stop = this.#killOnAbort(lane, statement.signal)
+      let whole = false
       try {
         for await (const chunk of chunks) yield chunk.raw()
+        whole = true
       } finally {
         chunks.cancel()
         await stop()
+        // A stream that failed holds its tables until the session's next statement, and a DROP would wait for them.
+        if (!whole) await lane.session.queryAsync('SELECT 1', { format: 'Null' })
       }
     } finally {
       this.#readers.give(lane)

@@ -123,7 +123,7 @@ export class RecordMemo {
     this.#pending = null
     if (this.#rests.size >= MAX_ENTRIES) this.#rests.clear()
     const rest = restOf(record)
-    this.#rests.set(Buffer.from(tail, 'latin1').toString('latin1'), rest)
+    this.#rests.set(detach(tail), rest)
     return rest
   }
 }

@@ -10,7 +10,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-const all = (spool: Spool) => Buffer.concat([...spool.read()])
+const all = (spool: Spool) => Buffer.concat(Array.from(spool.read(), (piece) => Buffer.from(piece)))
 
 test('little stays in memory and makes no file', () => {
   const spool = new Spool(folder, 'a')
