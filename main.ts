@@ -363,8 +363,11 @@ export async function main(argv: readonly string[]): Promise<number> {
     }, SHUTDOWN_MILLISECONDS).unref()
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
-  // Without a listener an output that closes early (`| head`) throws. Who waits for a write hears of it there.
-  process.stdout.on('error', onOutputError)
+  // Without a listener an output that fails, or closes early (`| head`), throws where nobody catches.
+  let outputFailure: Error | undefined
+  process.stdout.on('error', (error) => {
+    outputFailure ??= error
+  })
   const context: Context = {
     config: (overrides) => readConfig(overrides),
     open: openMailtrail,
@@ -374,7 +377,8 @@ export async function main(argv: readonly string[]): Promise<number> {
     signal: stopping.signal,
   }
   try {
-    return await runCommand(argv, context)
+    const code = await runCommand(argv, context)
+    return outputFailure === undefined ? code : explain(outputFailure)
   } catch (error) {
     return explain(error)
   } finally {
@@ -386,10 +390,6 @@ export async function main(argv: readonly string[]): Promise<number> {
 function isReaderGone(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   return code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED'
-}
-
-function onOutputError(error: Error): void {
-  if (!isReaderGone(error)) process.exitCode = explain(error)
 }
 
 async function runCommand(argv: readonly string[], context: Context): Promise<number> {

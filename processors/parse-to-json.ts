@@ -91,7 +91,7 @@ async function* inWorkers(
     minThreads: workers,
     maxThreads: workers,
     workerData: { limits, folder },
-    resourceLimits: { maxYoungGenerationSizeMb: 24 },
+    resourceLimits: { maxYoungGenerationSizeMb: 48 },
   })
   const answers: Promise<JsonAnswer>[] = []
   try {

@@ -7,6 +7,8 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export const ROOT = join(import.meta.dirname, '..')
@@ -142,6 +144,8 @@ export interface Running {
   says(pattern: RegExp, seconds?: number): Promise<void>
   /** JSON of a GET below /api/v1. Throws when the status is not 2xx. */
   get<Body>(path: string): Promise<Body>
+  /** Every item of a list, as it comes: a list may be longer than a string can be. */
+  items<Item>(path: string): AsyncIterable<Item>
   /** All items of a list. */
   list<Item>(path: string): Promise<Item[]>
   post(path: string, body: Uint8Array | string, headers?: Record<string, string>): Promise<Response>
@@ -185,6 +189,11 @@ export async function up(
     return response
   }
   const get = async <Body>(path: string) => (await (await request(path)).json()) as Body
+  async function* items<Item>(path: string): AsyncIterable<Item> {
+    const response = await request(path, { headers: { accept: 'application/x-ndjson' } })
+    const lines = createInterface({ input: Readable.fromWeb(response.body!) })
+    for await (const line of lines) if (line !== '') yield JSON.parse(line) as Item
+  }
   return {
     url,
     pid: child.pid!,
@@ -193,11 +202,8 @@ export async function up(
     said: () => said,
     says,
     get,
-    async list<Item>(path: string) {
-      const response = await request(path, { headers: { accept: 'application/x-ndjson' } })
-      const lines = (await response.text()).split('\n').filter((line) => line !== '')
-      return lines.map((line) => JSON.parse(line) as Item)
-    },
+    items,
+    list: (path) => Array.fromAsync(items(path)),
     post: (path, body, headers = {}) =>
       fetch(`${url}/api/v1${path}`, { method: 'POST', body: body as string | Uint8Array<ArrayBuffer>, headers }),
     idle: () =>

@@ -1,5 +1,5 @@
 /** What every event that was read from a mail says about where it came from, and how ids are derived. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { AvroField } from './avro.ts'
 
 const timestamp = { type: 'long', logicalType: 'timestamp-millis' } as const
@@ -31,9 +31,8 @@ export const warningSchema = {
 
 /** SHA-256 over the parts, each ended by a zero byte so that no two lists collide; 64 lower-case hex digits. */
 export function hashOf(...parts: readonly string[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part).update('\0')
-  return hash.digest('hex')
+  // At once: a hash object costs three times as much as hashing so few bytes.
+  return hash('sha256', `${parts.join('\0')}\0`)
 }
 
 /** Id of an event derived from a mail. */

@@ -2,7 +2,7 @@
  * Topic `ingest`: raw RFC 5322 bytes without a schema, so that any producer can write it. Kept longest; everything
  * else is computed from it. The headers are optional (see `IngestHeaders`).
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 export const INGEST = 'ingest'
 
@@ -24,7 +24,7 @@ export const ingestHeader = {
 
 /** SHA-256 of the mail's bytes as 64 lower-case hex digits: the mail's identity. */
 export function mailId(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return hash('sha256', bytes)
 }
 
 /** Reads a claim check. Returns null when the header is not one. */

@@ -22,15 +22,16 @@ describe('help', () => {
     for (const { name } of commands) expect(stdout).toMatch(new RegExp(`^ +${name} `, 'm'))
   })
 
-  test.each(commands.map(({ name, options }) => ({ name, options })))(
-    'of $name shows its options and an example',
-    async ({ name, options }) => {
-      const { code, stdout, stderr } = await mailtrail([name, '--help'])
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-      for (const option of [...Object.keys(options), 'data', 'help']) expect(stdout).toContain(`--${option}`)
-      expect(stdout).toMatch(/Example:\n +mailtrail /)
-    },
-  )
+  test('of each command shows its options and an example', async () => {
+    await Promise.all(
+      commands.map(async ({ name, options }) => {
+        const { code, stdout, stderr } = await mailtrail([name, '--help'])
+        expect({ name, code, stderr }).toEqual({ name, code: 0, stderr: '' })
+        for (const option of [...Object.keys(options), 'data', 'help']) expect(stdout).toContain(`--${option}`)
+        expect(stdout).toMatch(/Example:\n +mailtrail /)
+      }),
+    )
+  })
 
   test('no command at all shows the help, and is wrong usage', async () => {
     const { code, stdout } = await mailtrail([])
@@ -52,8 +53,10 @@ describe('wrong usage', () => {
     expectUsage(await mailtrail(['imprt', 'x']), 'Did you mean import?')
   })
 
-  test.each(commands.map(({ name }) => name))('%s refuses an option that it does not know', async (name) => {
-    expectUsage(await mailtrail([name, '--no-such-option']), '--no-such-option')
+  test('an option that a command does not know is refused', async () => {
+    await Promise.all(
+      commands.map(async ({ name }) => expectUsage(await mailtrail([name, '--no-such-option']), '--no-such-option')),
+    )
   })
 
   test('up with some roles says what that needs', async () => {
@@ -73,24 +76,22 @@ describe('wrong usage', () => {
 })
 
 describe('settings', () => {
+  /** Every setting and what is wrong with it: test/config.test.ts. */
   const wrong: readonly (readonly [name: string, value: string, words: string])[] = [
     ['MAILTRAIL_DTAA', 'x', 'Did you mean MAILTRAIL_DATA?'],
     ['MAILTRAIL_LISTEN', 'nowhere', 'HOST:PORT'],
-    ['MAILTRAIL_LISTEN', '127.0.0.1:99999', 'HOST:PORT'],
-    ['MAILTRAIL_MAX_MAIL_BYTES', '50 MB', 'whole number'],
-    ['MAILTRAIL_RETENTION_INGEST', 'a while', '730d'],
-    ['MAILTRAIL_API_KEYS', 'me:secret:read', 'NAME:SHA256-OF-KEY:SCOPES'],
-    ['MAILTRAIL_API_KEYS_FILE', '/no/such/file', '/no/such/file'],
-    ['MAILTRAIL_BLOBS', 's3://bucket', 'file:PATH'],
-    ['LOG_LEVEL', 'loud', 'debug'],
     ['KAFKA_BROKERS', '127.0.0.1:9092', 'Kafka'],
   ]
 
-  test.each(wrong)('%s=%s is refused in a sentence', async (name, value, words) => {
+  test('a name or a value that is wrong is refused in a sentence', async () => {
     const data = join(await tempFolder('settings'), 'data')
-    const outcome = await mailtrail(['import', SAMPLES, '--data', data], { env: { [name]: value } })
-    expectUsage(outcome, words)
-    expect(outcome.stderr).toContain(name)
+    await Promise.all(
+      wrong.map(async ([name, value, words]) => {
+        const outcome = await mailtrail(['import', SAMPLES, '--data', data], { env: { [name]: value } })
+        expectUsage(outcome, words)
+        expect(outcome.stderr).toContain(name)
+      }),
+    )
   })
 
   test('MAILTRAIL_DATA is the data folder when --data is not given', async () => {

@@ -91,7 +91,7 @@ describe('parse', () => {
     expect(table.code).toBe(1)
     expect(table.stderr).toContain('none')
     expect(`${table.stdout}${table.stderr}`).not.toMatch(CONTROL)
-    for (const format of ['ndjson', 'json', 'csv']) {
+    for (const format of ['ndjson', 'json']) {
       const { code, stdout } = await mailtrail(['parse', folder, '--format', format])
       expect(code).toBe(0)
       expect(stdout, format).not.toMatch(CONTROL_C0)
