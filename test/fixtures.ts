@@ -203,7 +203,11 @@ export async function up(
     says,
     get,
     items,
-    list: (path) => Array.fromAsync(items(path)),
+    async list<Item>(path: string) {
+      const all: Item[] = []
+      for await (const item of items<Item>(path)) all.push(item)
+      return all
+    },
     post: (path, body, headers = {}) =>
       fetch(`${url}/api/v1${path}`, { method: 'POST', body: body as string | Uint8Array<ArrayBuffer>, headers }),
     idle: () =>
