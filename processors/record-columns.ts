@@ -143,9 +143,16 @@ export class RecordColumns {
    * the dictionary, then every column. It does not change with the event's schema; it does with the limits of a chunk.
    */
   take(hash: Hash): Buffer {
-    const { dict, count, ...columns } = this.#columns
-    hash.update(JSON.stringify([dict, count]))
-    for (const column of Object.values(columns)) hash.update(Int32Array.of(column.length, ...column))
+    const { dict, count, ...rest } = this.#columns
+    const columns = Object.values(rest)
+    const numbers = new Int32Array(columns.reduce((sum, column) => sum + 1 + column.length, 0))
+    let at = 0
+    for (const column of columns) {
+      numbers[at] = column.length
+      numbers.set(column, at + 1)
+      at += 1 + column.length
+    }
+    hash.update(JSON.stringify([dict, count])).update(numbers)
     const bytes = columnsType.toBuffer(this.#columns)
     this.#columns = emptyColumns()
     this.#index = new Map()

@@ -46,12 +46,17 @@ const FLUSH_MILLISECONDS = 1000
  * An insert costs the store 20 to 40 ms however small it is, and its parts must be merged. So many rows within
  * `FLUSH_MILLISECONDS` are an import or a rebuild: then rows wait for more, and nobody who posts a single mail notices.
  */
-const BULK_ROWS = 4000
+const BULK_ROWS = 1500
 const BULK_FACTOR = 3
 /** So long without another event is idle, and what is there goes in. */
 const IDLE_MILLISECONDS = 15
-/** Between two inserts that are made because nothing more was there: mails one by one must not become parts one by one. */
+/**
+ * Between two inserts that are made because nothing more was there: mails one by one must not become parts one by one,
+ * and a stream with gaps must not become an insert a gap. The pause grows by a millisecond with every event of the
+ * insert before.
+ */
 const PAUSE_MILLISECONDS = 250
+const LONGEST_IDLE_PAUSE_MILLISECONDS = 1500
 /** A chunk holds at most so many records: no event goes beyond a block when this many rows are left. */
 const ROWS_OF_ONE_EVENT = 500
 /** Event bytes whose rows are held at most: what a hostile report makes of 60,000 rows must stay bounded. */
@@ -186,6 +191,7 @@ class TopicLoop {
   #inserting: Promise<void> = Promise.resolve()
   #isInserting = false
   #lastFlush = 0
+  #pause = PAUSE_MILLISECONDS
   #failure: unknown
   readonly #ending = new AbortController()
 
@@ -250,7 +256,7 @@ class TopicLoop {
   async #nextOrDue(next: Promise<IteratorResult<Batch>>): Promise<IteratorResult<Batch> | 'due'> {
     if (this.#filling.events === 0) return next
     const now = performance.now()
-    const idle = Math.max(IDLE_MILLISECONDS, this.#lastFlush + PAUSE_MILLISECONDS - now)
+    const idle = Math.max(IDLE_MILLISECONDS, this.#lastFlush + this.#pause - now)
     const due = Math.min(idle, this.#dueAt() - now)
     let timer: NodeJS.Timeout | undefined
     const wait = new Promise<'due'>((resolve) => {
@@ -299,6 +305,7 @@ class TopicLoop {
     this.#filling = this.#spare
     this.#spare = flush
     this.#lastFlush = performance.now()
+    this.#pause = Math.min(Math.max(flush.events, PAUSE_MILLISECONDS), LONGEST_IDLE_PAUSE_MILLISECONDS)
     this.#isInserting = true
     this.#inserting = this.#insert(flush)
       .catch((error: unknown) => {

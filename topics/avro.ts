@@ -72,6 +72,13 @@ export function defineEvent<const Name extends string, const S extends AvroRecor
   return { name: schema.name, topic, schema: { namespace: 'mailtrail', ...schema } as S }
 }
 
+/**
+ * avsc writes into one buffer of 1 KB and, when a value does not fit, writes it all a second time. Chunks of records are
+ * 10 to 250 KB. The call is documented by avsc but missing in its types.
+ */
+const SCRATCH_BYTES = 512 * 1024
+;(avsc.Type as unknown as { __reset(size: number): void }).__reset(SCRATCH_BYTES)
+
 /** A compiled schema. */
 export type AvroType = avsc.Type
 
