@@ -18,14 +18,12 @@ import { firstGeneration } from '../topics/generation.ts'
 import type { NewEvent } from '../topics/log.ts'
 import { DmarcRecordsRead, DmarcReportRead } from '../topics/reports.ts'
 import { openSqliteLog } from '../topics/sqlite-log.ts'
+import { DAYS, DOMAINS, FIRST_DAY, fillStore } from './fill.ts'
 import { inTemporaryFolder, ROUNDS, type Row, report, treeBytes } from './measure.ts'
 
 const LOGGED = Number(process.argv[2] ?? 500_000)
 const QUERIED = Number(process.argv[3] ?? 5_000_000)
 const RECORDS_A_REPORT = 60
-const DOMAINS = 2000
-const DAYS = 90
-const FIRST_DAY = Date.UTC(2026, 7, 20) / 86_400_000
 
 const generation = firstGeneration('')
 const { tables } = generation
@@ -215,47 +213,8 @@ async function measureLoop(folder: string, store: EmbeddedStore): Promise<void> 
   await log.close()
 }
 
-/** Rows made by the store itself: the first domain has 11 % of the reports, the others fewer and fewer. */
-async function fill(store: EmbeddedStore): Promise<void> {
-  await recreateStore(store, generation)
-  const domain = (report: string) =>
-    `concat('domain', toString(if(cityHash64(${report}, 1) % 100 < 11, 0, toUInt32(${DOMAINS} * pow((cityHash64(${report}, 2) % 100000) / 100000., 2)))), '.example')`
-  const day = (report: string) => `toDate(${FIRST_DAY} + cityHash64(${report}, 3) % ${DAYS})`
-  const key = (report: string) => `SHA256(toString(${report}))`
-  const variant = (report: string) => `substring(SHA256(concat('v', toString(${report}))), 1, 16)`
-  const step = RECORDS_A_REPORT * 4000
-  for (let from = 0; from < QUERIED; from += step) {
-    const report = `intDiv(number, ${RECORDS_A_REPORT})`
-    await store.command(
-      `INSERT INTO ${tables.dmarc_records} (policy_domain, day, report_key, variant, record_index, org, source_ip, count,
-         messages, disposition, dkim, spf, dkim_aligned, spf_aligned, header_from, dkim_domain, dkim_selector, dkim_result,
-         dkim_human_result, spf_domain, spf_scope, spf_result)
-       SELECT ${domain(report)} AS domain, ${day(report)}, ${key(report)}, ${variant(report)}, number % ${RECORDS_A_REPORT},
-         concat('org', toString(cityHash64(${report}, 4) % 40)),
-         toIPv6(IPv4NumToString(toUInt32(cityHash64(number, 5) % if(number % 10 < 7, 50000, 4000000000)))),
-         1 + intDiv(cityHash64(number, 6) % 1000, 1 + cityHash64(number, 7) % 1000) AS sent, sent,
-         ['none', 'none', 'none', 'quarantine', 'reject'][1 + cityHash64(number, 8) % 5],
-         if(cityHash64(number, 9) % 10 < 8, 'pass', 'fail') AS dkim_result, if(cityHash64(number, 10) % 10 < 7, 'pass', 'fail') AS spf_result,
-         dkim_result = 'pass', spf_result = 'pass', domain, [domain], [concat('s', toString(number % 7))], [dkim_result], [''],
-         ['mail.example'], [''], [spf_result]
-       FROM numbers(${from}, ${step})`,
-      { timeout: 600 },
-    )
-    await store.command(
-      `INSERT INTO ${tables.dmarc_reports} (policy_domain, day, report_key, variant, received_at, mail_id, part, org,
-         org_name, report_id, p, pct, records, messages, passed, failed, parser_version)
-       SELECT ${domain('number')}, ${day('number')}, ${key('number')}, ${variant('number')}, toDateTime64(1790000000 + number, 3, 'UTC'),
-         SHA256(concat('m', toString(number))), '1', concat('org', toString(cityHash64(number, 4) % 40)) AS org, org,
-         toString(cityHash64(number, 11)), 'none', 100, ${RECORDS_A_REPORT}, cityHash64(number, 6) % 10000,
-         cityHash64(number, 6) % 9000, cityHash64(number, 6) % 1000, '1'
-       FROM numbers(${from / RECORDS_A_REPORT}, ${step / RECORDS_A_REPORT})`,
-      { timeout: 600 },
-    )
-  }
-}
-
 async function measureQueries(store: EmbeddedStore): Promise<void> {
-  await fill(store)
+  await fillStore(store, generation, QUERIED)
   const query = (sql: string, domain: string) => async () => {
     const start = performance.now()
     await store.query(sql, { parameters: { domain } })
