@@ -49,10 +49,28 @@ const sourceKey: Record<Kind, string> = {
   org: 'toString(org)',
   header_from: 'toString(header_from)',
 }
-/** Grouping by these costs less than by the text. */
-const groupedBy: Record<Kind, string> = { ip: 'source_ip, source_text', org: 'org', header_from: 'header_from' }
+/**
+ * What is grouped and ordered by, apart from the sum. A large domain has hundreds of thousands of addresses: as numbers
+ * they group and sort in a third of the time of texts, and only those of a page are written out as text.
+ */
+const groupedBy: Record<Kind, string> = {
+  ip: 'source_ip, cityHash64(source_text)',
+  org: 'org',
+  header_from: 'header_from',
+}
+/** The same of the last item of the page before. */
+const afterSource: Record<Kind, string> = {
+  ip: "toIPv6OrDefault({after_source:String}), cityHash64(if(isNull(toIPv6OrNull({after_source:String})), {after_source:String}, ''))",
+  org: '{after_source:String}',
+  header_from: '{after_source:String}',
+}
+const sourceKeyOfGroup: Record<Kind, string> = {
+  ...sourceKey,
+  ip: sourceKey.ip.replaceAll('source_text', 'any(source_text)'),
+}
 
-interface SourceRow extends Record<Exclude<keyof typeof messageSums, 'messages'>, number> {
+interface SourceRow
+  extends Record<Exclude<keyof typeof messageSums, 'messages' | 'passed' | 'failed' | 'none'>, number> {
   readonly source: string
   readonly total: number
   readonly first: string
@@ -72,11 +90,11 @@ export const getDomainSources: Route = (server, context) => {
     const records = allOf(recordConditions(request.query))
     const rows = (after: Key | null, limit: number | null) =>
       reading.rows<SourceRow>(
-        `SELECT ${sourceKey[by]} AS source, ${sums}, min(day) AS first, max(day) AS last
+        `SELECT ${sourceKeyOfGroup[by]} AS source, ${sums}, min(day) AS first, max(day) AS last
          FROM ${winningDmarcRecords(reading.tables, `${inRange} AND ${reports.sql}`, records.sql)}
          GROUP BY ${groupedBy[by]}
-         ${after === null ? '' : 'HAVING (-toInt64(total), source) > (-{after_messages:Int64}, {after_source:String})'}
-         ORDER BY total DESC, source ${limit === null ? '' : 'LIMIT {limit:UInt32}'}`,
+         ${after === null ? '' : `HAVING (-toInt64(total), ${groupedBy[by]}) > (-{after_messages:Int64}, ${afterSource[by]})`}
+         ORDER BY total DESC, ${groupedBy[by]} ${limit === null ? '' : 'LIMIT {limit:UInt32}'}`,
         {
           ...range,
           ...reports.parameters,
@@ -100,15 +118,12 @@ export const getDomainSources: Route = (server, context) => {
   })
 }
 
-/** The sums of `messageSums` from the records themselves. */
+/** Sums from the records themselves; those of `messageSums` that they do not name follow from them. */
 const sums = [
   'sum(messages) AS total',
-  'sumIf(messages, dkim_aligned OR spf_aligned) AS passed',
   'sumIf(messages, dkim_aligned AND spf_aligned) AS full_pass',
   'sumIf(messages, dkim_aligned AND NOT spf_aligned) AS dkim_only',
   'sumIf(messages, spf_aligned AND NOT dkim_aligned) AS spf_only',
-  'sumIf(messages, NOT dkim_aligned AND NOT spf_aligned) AS failed',
-  "sumIf(messages, disposition NOT IN ('quarantine', 'reject')) AS none",
   "sumIf(messages, disposition = 'quarantine') AS quarantine",
   "sumIf(messages, disposition = 'reject') AS reject",
 ].join(', ')
@@ -118,12 +133,12 @@ function sourceOf(row: SourceRow, by: Kind): Item {
     key: row.source,
     name: by === 'header_from' ? shownDomain(row.source) : row.source,
     messages: row.total,
-    passed: row.passed,
+    passed: row.full_pass + row.dkim_only + row.spf_only,
     full_pass: row.full_pass,
     dkim_only: row.dkim_only,
     spf_only: row.spf_only,
-    failed: row.failed,
-    none: row.none,
+    failed: row.total - row.full_pass - row.dkim_only - row.spf_only,
+    none: row.total - row.quarantine - row.reject,
     quarantine: row.quarantine,
     reject: row.reject,
     sender: null,

@@ -229,7 +229,7 @@ describe('/dmarc/reports', () => {
 
 describe('/domains/{domain}/sources', () => {
   test.each([
-    ['ip', ['192.0.2.1', '192.0.2.200', '2001:db8::1', '64.x.x.x'], [5, 3, 0, 0]],
+    ['ip', ['192.0.2.1', '192.0.2.200', '64.x.x.x', '2001:db8::1'], [5, 3, 0, 0]],
     ['org', ['google.com'], [8]],
     ['header_from', ['a.example'], [8]],
   ])('adds up by %s, most messages first', async (by, keys, messages) => {
