@@ -3,12 +3,15 @@ import { execFile } from 'node:child_process'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
+import { endAll, SAMPLES, tempFolder, up } from './fixtures.ts'
 import { readReadme, withSettingsTable } from './settings-table.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const run = promisify(execFile)
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
+
+afterEach(endAll)
 
 test('the table of settings in the README is that of config.ts; if not, run "npm run docs"', () => {
   expect(readReadme()).toBe(withSettingsTable(readReadme()))
@@ -130,4 +133,21 @@ describe('docs/samples.md', () => {
       rejected: count(({ disposition }) => disposition === 'reject'),
     }
   }
+})
+
+describe('the questions in the README', () => {
+  const questions = [
+    ...readReadme().matchAll(/```sh\ncurl 'http:\/\/127\.0\.0\.1:7489([^']+)'\n```\n\n```json\n([^`]+)```/g),
+  ].map((match) => ({ path: match[1]!, answer: JSON.parse(match[2]!) as Record<string, object[]> }))
+
+  test('are answered as it says, by the samples', async () => {
+    expect(questions).toHaveLength(3)
+    const server = await up(await tempFolder('readme'), { paths: [SAMPLES] })
+    await server.says(/Read 16 mails/)
+    for (const { path, answer } of questions) {
+      const body = (await (await fetch(`${server.url}${path}`)).json()) as Record<string, object[]>
+      for (const [list, items] of Object.entries(answer))
+        expect(body[list]!.slice(0, items.length)).toMatchObject(items)
+    }
+  })
 })

@@ -48,6 +48,8 @@ export function chance(seed: number): () => number {
 }
 
 const DAY = 86_400
+/** Few, since lists are read day by day. */
+const DAYS = 8
 const FIRST_DAY = Date.UTC(2026, 9, 1) / 1000
 const rfc5322 = (seconds: number) => new Date(seconds * 1000).toUTCString().replace('GMT', '+0000')
 
@@ -141,7 +143,7 @@ class Maker {
   /** A domain, a day and a name that no other report of this seed has. */
   #about() {
     const domain = `d${this.below(20)}.example`
-    const begin = FIRST_DAY + this.below(30) * DAY
+    const begin = FIRST_DAY + this.below(DAYS) * DAY
     return { domain, begin, id: `${this.#seed}-${++this.#serial}`, at: begin + DAY + this.below(7200) }
   }
 

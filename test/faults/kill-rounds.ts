@@ -36,7 +36,7 @@ export async function killRounds({ rounds, folder, mail, truth, random }: KillRo
   for (let round = 1; round <= rounds; round++) {
     const data = join(folder, `round-${round}`)
     const instant = random() * duration
-    await killedImport(data, mail, instant, round % 2 === 0 ? 'up' : 'import')
+    await killedImport(data, mail, instant, ways[round % ways.length]!)
     const running = await up(data, { paths: [mail] })
     const about = `round ${round} of ${rounds}, killed after ${Math.round(instant)} of ${Math.round(duration)} ms`
     expect(running.startedIn / 1000, `${about}: seconds to be ready again`).toBeLessThan(restartSeconds)
@@ -47,15 +47,24 @@ export async function killRounds({ rounds, folder, mail, truth, random }: KillRo
   }
 }
 
-/** Imports until the instant, by `import` or by `up` with a path, and kills everything. */
-async function killedImport(data: string, mail: string, instant: number, command: 'up' | 'import'): Promise<void> {
-  const listen = command === 'up' ? ['--listen', '127.0.0.1:0'] : []
-  const child = start([command, mail, '--data', data, ...listen])
+/** How a round imports, and whether the process of the store dies with its owner or has to notice. */
+const ways = [
+  { command: 'import', whole: true },
+  { command: 'up', whole: true },
+  { command: 'import', whole: false },
+] as const
+
+/** Imports until the instant, by `import` or by `up` with a path, and kills. */
+async function killedImport(data: string, mail: string, instant: number, way: (typeof ways)[number]): Promise<void> {
+  const listen = way.command === 'up' ? ['--listen', '127.0.0.1:0'] : []
+  const child = start([way.command, mail, '--data', data, ...listen])
   child.stdout!.resume()
   child.stderr!.resume()
   await sleep(instant)
-  await killGroup(child)
-  await until('the killed processes to be gone', 10, () => !groupLives(child.pid!))
+  if (way.whole) {
+    await killGroup(child)
+    await until('the killed processes to be gone', 10, () => !groupLives(child.pid!))
+  } else child.kill('SIGKILL')
 }
 
 function groupLives(pid: number): boolean {
