@@ -125,6 +125,15 @@ export function helpOf(command: Command): string {
   ].join('\n')
 }
 
+/** The same until the signal aborts, which ends it without an error: look at the signal afterwards. */
+export async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncIterable<T> {
+  try {
+    yield* items
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
+
 /** Control characters never reach a terminal: they become spaces. */
 export function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for

@@ -11,6 +11,7 @@ import {
   type Mailtrail,
   printable,
   UsageError,
+  untilAborted,
 } from './command.ts'
 import { openProgress } from './progress.ts'
 import { faultOf, findServer, type ServerClient } from './server-client.ts'
@@ -172,7 +173,7 @@ export async function importPaths(
       total = files
     },
   })
-  for await (const found of mails) {
+  for await (const found of untilAborted(mails, signal)) {
     summary.read++
     const mail = incoming(found)
     batch.push(mail)
@@ -186,7 +187,7 @@ export async function importPaths(
   }
   await sending
   if (batch.length > 0) await send(batch)
-  if (wait) summary.rejects = await destination.settle(delivered)
+  if (wait && !signal.aborted) summary.rejects = await destination.settle(delivered)
   progress.end()
   if (signal.aborted)
     throw new CommandError(`Interrupted: ${sentence(summary)} Run the same import again; nothing counts twice.`)

@@ -7,7 +7,7 @@ import { parseToJson, type SourcedMail } from '../processors/parse-to-json.ts'
 import { readReportMail } from '../processors/read-mail.ts'
 import { Spool } from '../processors/spool.ts'
 import { findMails } from '../sources/files.ts'
-import { type Command, type Context, exitCode, printable, UsageError } from './command.ts'
+import { type Command, CommandError, type Context, exitCode, printable, UsageError, untilAborted } from './command.ts'
 
 const formats = ['ndjson', 'json', 'csv', 'table'] as const
 
@@ -44,6 +44,7 @@ export const parse: Command = {
     else if (format === 'json') await printArray(parseToJson(mails, { limits, workers }), print)
     else if (format === 'csv') await printCsv(mails, limits, print)
     else await printTable(mails, limits, print)
+    if (context.signal.aborted) throw new CommandError('Interrupted: what was printed is not all.')
     return unreadable > 0 ? exitCode.failed : exitCode.fine
   },
 }
@@ -54,7 +55,7 @@ async function* mailsOf(
   limits: Limits,
   onUnreadable: () => void,
 ): AsyncIterable<SourcedMail> {
-  yield* findMails(paths, {
+  const mails = findMails(paths, {
     stdin,
     signal,
     maxMailBytes: limits.mailBytes,
@@ -63,6 +64,7 @@ async function* mailsOf(
       stderr.write(`${printable(`${source}: ${error.message}`)}\n`)
     },
   })
+  yield* untilAborted(mails, signal)
 }
 
 /** Resolves when the bytes are handed to the system, so that their memory may be used again. */

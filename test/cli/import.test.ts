@@ -1,8 +1,21 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
-import { ALL_DAYS, endAll, type ImportSummary, mailtrail, SAMPLES, tempFolder, up } from '../fixtures.ts'
+import {
+  ALL_DAYS,
+  endAll,
+  type ImportSummary,
+  mailtrail,
+  outcomeOf,
+  SAMPLES,
+  start,
+  tempFolder,
+  until,
+  up,
+} from '../fixtures.ts'
 import { makeMails, writeMails } from '../report-mail.ts'
 
 afterEach(endAll)
@@ -58,6 +71,32 @@ describe('import with nothing running', () => {
     const list = await mailtrail(['rejects', 'list', '--data', data])
     expect(list.stdout).toContain('1 rejects.')
   })
+
+  test(
+    'interrupted, it says how far it came, and the same import goes on from there',
+    async () => {
+      const data = await dataFolder()
+      const mail = join(data, '..', 'mail')
+      const { mails, truth } = makeMails(15, 4000)
+      await writeMails(mail, mails)
+      const child = start(['import', mail, '--data', data])
+      const ended = outcomeOf(child)
+      await until('mail to arrive', 60, () => existsSync(join(data, 'log.sqlite-wal')))
+      await sleep(300)
+      child.kill('SIGINT')
+      const { code, stdout, stderr } = await ended
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+      expect(stderr).toMatch(/^Interrupted: Read \d+ mails: .* Run the same import again; nothing counts twice\.\n$/)
+      const fresh = Number(/(\d+) new/.exec(stderr)![1])
+      expect(fresh).toBeLessThan(truth.mails - truth.duplicates)
+      const again = await mailtrail(['import', mail, '--data', data, '--format', 'json'])
+      expect(summaryOf(again.stdout)).toMatchObject({
+        new: truth.mails - truth.duplicates - fresh,
+        rejects: truth.rejects,
+      })
+    },
+    LIMIT,
+  )
 
   test('an empty folder is no fault', async () => {
     const data = await dataFolder()

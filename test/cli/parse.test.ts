@@ -133,6 +133,15 @@ describe('parse', () => {
     }
   })
 
+  test('interrupted, it says that its output is not all', async () => {
+    const folder = join(await tempFolder('interrupted'), 'mail')
+    await writeMails(folder, makeMails(4, 4000).mails)
+    const child = start(['parse', folder])
+    child.stdout!.once('data', () => child.kill('SIGINT'))
+    const { code, stderr } = await outcomeOf(child)
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'Interrupted: what was printed is not all.\n' })
+  })
+
   test('without a path it says what to do', async () => {
     const { code, stderr } = await mailtrail(['parse'])
     expect(code).toBe(2)
