@@ -78,6 +78,8 @@ interface DomainItem {
 async function whatToTry(url: string): Promise<string> {
   const everything = 'from=1970-01-02&to=2100-12-31'
   const response = await fetch(`${url}/api/v1/domains?${everything}&limit=1`)
+  if (response.status === 401)
+    return `\nCalls need a key: Authorization: Bearer KEY. What can be asked: ${url}/docs   (Ctrl-C stops)\n`
   const { items } = response.ok ? ((await response.json()) as { items: DomainItem[] }) : { items: [] }
   const [domain] = items
   if (domain === undefined) {

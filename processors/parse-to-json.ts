@@ -62,12 +62,31 @@ export async function* parseToJson(
 ): AsyncIterable<Uint8Array> {
   const folder = mkdtempSync(join(tmpdir(), 'mailtrail-parse-'))
   try {
-    if (workers <= 1) {
-      for await (const task of tasksOf(mails)) for (const part of await jsonOf(task, limits, folder)) yield* drain(part)
-    } else yield* inWorkers(mails, limits, workers, folder)
+    const tasks = tasksOf(mails)
+    if (workers > 1) {
+      const first = await tasks.next()
+      const second = first.done ? first : await tasks.next()
+      // Starting a worker takes longer than reading some mails.
+      if (!second.done) {
+        yield* inWorkers(startingWith([first.value as SourcedMail[], second.value], tasks), limits, workers, folder)
+        return
+      }
+      if (!first.done) yield* inThisThread(first.value, limits, folder)
+      return
+    }
+    for await (const task of tasks) yield* inThisThread(task, limits, folder)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+async function* startingWith<T>(first: readonly T[], rest: AsyncIterable<T>): AsyncIterable<T> {
+  yield* first
+  yield* rest
+}
+
+async function* inThisThread(task: readonly SourcedMail[], limits: Limits, folder: string): AsyncIterable<Uint8Array> {
+  for (const part of await jsonOf(task, limits, folder)) yield* drain(part)
 }
 
 function* drain(part: JsonPart): Iterable<Uint8Array> {
@@ -81,7 +100,7 @@ function* drain(part: JsonPart): Iterable<Uint8Array> {
 export type JsonAnswer = readonly (Uint8Array | string)[]
 
 async function* inWorkers(
-  mails: AsyncIterable<SourcedMail>,
+  tasks: AsyncIterable<readonly SourcedMail[]>,
   limits: Limits,
   workers: number,
   folder: string,
@@ -95,7 +114,7 @@ async function* inWorkers(
   })
   const answers: Promise<JsonAnswer>[] = []
   try {
-    for await (const task of tasksOf(mails)) {
+    for await (const task of tasks) {
       // A view may share its buffer with others: a worker gets memory of its own.
       const own = task.map(({ source, bytes }) => ({ source, bytes: new Uint8Array(bytes) }))
       const answer = pool.run(own, { transferList: own.map(({ bytes }) => bytes.buffer) })
@@ -120,7 +139,7 @@ async function* open(answer: JsonAnswer): AsyncIterable<Uint8Array> {
   }
 }
 
-async function* tasksOf(mails: AsyncIterable<SourcedMail>): AsyncIterable<SourcedMail[]> {
+async function* tasksOf(mails: AsyncIterable<SourcedMail>): AsyncGenerator<SourcedMail[], undefined> {
   let task: SourcedMail[] = []
   let size = 0
   for await (const mail of mails) {
