@@ -32,6 +32,7 @@ function asApiError(error: unknown, request: FastifyRequest): ApiError {
   }
   // The client has gone, or somebody stopped the statement in the store: nobody waits, or asking again will do.
   if (isCancelled(error)) return new ApiError('store_unavailable', { retryAfter: 1 })
+  if (isBeingRebuilt(error)) return new ApiError('store_unavailable', { retryAfter: 1 })
   if (isTimeout(error)) return new ApiError('store_timeout', { retryAfter: 30 })
   return fastifyFault(error as FastifyError, request)
 }
@@ -39,6 +40,12 @@ function asApiError(error: unknown, request: FastifyRequest): ApiError {
 /** ClickHouse: 394 QUERY_WAS_CANCELLED. */
 function isCancelled(error: unknown): boolean {
   return error instanceof Error && (error.name === 'AbortError' || (error as { code?: unknown }).code === '394')
+}
+
+/** ClickHouse: 60 UNKNOWN_TABLE, 218 TABLE_IS_DROPPED. The tables are made anew at this moment. */
+function isBeingRebuilt(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return error instanceof Error && (code === '60' || code === '218')
 }
 
 /** ClickHouse: 159 TIMEOUT_EXCEEDED. */

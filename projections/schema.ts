@@ -203,13 +203,38 @@ async function positionsAheadOfLog(store: Store, generation: Generation, log: Lo
 }
 
 /**
- * Reads every table to the last byte and compares checksums. Returns what is damaged, or null. It takes seconds for
+ * Reads every table to the last byte, compares checksums, and counts what reports say they hold. Returns what is wrong,
+ * or null. It takes seconds for
  * millions of rows: run it beside the work.
  */
 export async function checkStore(store: Store, generation: Generation): Promise<string | null> {
   for (const table of [...Object.values(generation.tables), POSITIONS_TABLE]) {
     const damage = await checkTable(store, table)
     if (damage !== null) return `table ${table} is damaged (${damage})`
+  }
+  return findLackingRows(store, generation)
+}
+
+/** Tables whose rows are announced by the row that closes their report: how many, in which column of which table. */
+const announced = [
+  { rows: 'dmarc_records', by: 'dmarc_reports', column: 'records', what: 'records' },
+  { rows: 'tls_policies', by: 'tls_reports', column: 'policies', what: 'policies' },
+  { rows: 'tls_failures', by: 'tls_reports', column: 'details', what: 'failure details' },
+] as const
+
+/** A part that is gone leaves no broken checksum behind: only the reports know what should be there. */
+async function findLackingRows(store: Store, { tables }: Generation): Promise<string | null> {
+  for (const { rows, by, column, what } of announced) {
+    const count = async (sql: string) =>
+      (await store.query<{ rows: number }>(sql, { timeout: CHECK_SECONDS }))[0]?.rows ?? 0
+    // The reports first: rows go in before their report does, so that a later look at the rows finds no less.
+    const expected = await count(
+      `SELECT sum(${column}) AS rows FROM (SELECT DISTINCT report_key, variant, ${column} FROM ${tables[by]})`,
+    )
+    const found = await count(
+      `SELECT count() AS rows FROM ${tables[rows]} FINAL WHERE (report_key, variant) IN (SELECT report_key, variant FROM ${tables[by]})`,
+    )
+    if (found < expected) return `table ${tables[rows]} lacks ${what} (${found} of ${expected} are there)`
   }
   return null
 }

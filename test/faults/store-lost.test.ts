@@ -1,8 +1,8 @@
 /** The store holds nothing that the log does not: killed, deleted or damaged, it ends with the same rows. */
-import { globSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { cp, mkdtemp, open, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Checksum, expectTruth, viewChecksums } from '../answers.ts'
@@ -108,6 +108,19 @@ describe('a store that was lost while nothing ran is made again by itself, with 
     async () => {
       expect(await damage('**/data.bin')).toBeGreaterThan(0)
       await expectRebuilt()
+    },
+    LIMIT,
+  )
+
+  test(
+    'the records of its reports removed, and nothing else',
+    async () => {
+      const parts = globSync('**/columns.txt', { cwd: join(data, 'store') })
+        .map((file) => join(data, 'store', file))
+        .filter((file) => readFileSync(file, 'utf8').includes('`dkim_human_result`'))
+      expect(parts.length).toBeGreaterThan(0)
+      for (const file of parts) await rm(dirname(file), { recursive: true })
+      await expectRebuilt(/lacks records/)
     },
     LIMIT,
   )
