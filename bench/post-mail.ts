@@ -70,8 +70,10 @@ async function idle(url: string): Promise<void> {
   }
 }
 
-const files = readdirSync(small20k().mail).sort()
-const mails = files.map((file) => readFileSync(join(small20k().mail, file)))
+const { mail } = small20k()
+const mails = readdirSync(mail)
+  .sort()
+  .map((file) => readFileSync(join(mail, file)))
 const alone: { rate: number; p99: number }[] = []
 const busy: { rate: number; p99: number }[] = []
 const fresh: number[] = []
