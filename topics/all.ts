@@ -1,9 +1,38 @@
 /** Every topic and every event type, once. */
+import {
+  CONTROL,
+  GenerationCancelled,
+  GenerationPaused,
+  GenerationPromoted,
+  GenerationResumed,
+  GenerationRetired,
+  GenerationRolledBack,
+  GenerationStarted,
+  ObservationEpochBegun,
+  RuleSetPublished,
+} from './control.ts'
+import { DmarcRecordsEnriched, ENRICHED } from './enriched.ts'
+import { derivedTopics, type Generation, type LogicalTopic, sharedTopics } from './generation.ts'
 import { INGEST } from './ingest.ts'
 import type { TopicSettings } from './log.ts'
+import { AddressesObserved, OBSERVATIONS } from './observations.ts'
 import { FailureReportRead, MailRead, PRIVATE } from './private.ts'
 import { MailRejected, REJECTS } from './rejects.ts'
 import { DmarcRecordsRead, DmarcReportRead, REPORTS, TlsPoliciesRead, TlsReportRead } from './reports.ts'
+import { DmarcRecordsEvaluated, VERDICTS } from './verdicts.ts'
+
+export const controlEvents = [
+  RuleSetPublished,
+  GenerationStarted,
+  GenerationPromoted,
+  GenerationRolledBack,
+  GenerationPaused,
+  GenerationResumed,
+  GenerationCancelled,
+  GenerationRetired,
+  ObservationEpochBegun,
+] as const
+export type ControlEventType = (typeof controlEvents)[number]
 
 export const eventTypes = [
   DmarcRecordsRead,
@@ -13,6 +42,10 @@ export const eventTypes = [
   MailRead,
   FailureReportRead,
   MailRejected,
+  DmarcRecordsEnriched,
+  DmarcRecordsEvaluated,
+  AddressesObserved,
+  ...controlEvents,
 ] as const
 export type AnyEventType = (typeof eventTypes)[number]
 
@@ -22,48 +55,34 @@ export const PARTITIONS = 12
 /** No derived event is larger: strings and lists are cut before (see `processors/formats/codes.ts`). */
 export const MAX_EVENT_BYTES = 1024 * 1024
 
-export type LogicalTopic = typeof INGEST | typeof REPORTS | typeof PRIVATE | typeof REJECTS
-
-/** Topics that belong to a generation carry its number: `reports.g1`. */
-export const derivedTopics = [REPORTS, PRIVATE, REJECTS] as const
-
 export interface TopicOptions {
-  readonly prefix: string
   readonly maxMailBytes: number
   readonly retentionIngest: number | null
   readonly retentionPrivate: number | null
 }
 
-/** Settings of every topic of the first generation; `physical` maps a logical name to the name on the log. */
-export function topicSettings(
-  options: TopicOptions,
-  physical: (topic: LogicalTopic) => string,
-): readonly TopicSettings[] {
-  const kept = (milliseconds: number | null) => (milliseconds === null ? {} : { retention: { milliseconds } })
-  return [
-    {
-      name: physical(INGEST),
-      partitions: PARTITIONS,
-      maxValueBytes: options.maxMailBytes,
-      ...kept(options.retentionIngest),
-    },
-    {
-      name: physical(REPORTS),
-      partitions: PARTITIONS,
-      maxValueBytes: MAX_EVENT_BYTES,
-      ...kept(options.retentionIngest),
-    },
-    {
-      name: physical(PRIVATE),
-      partitions: PARTITIONS,
-      maxValueBytes: MAX_EVENT_BYTES,
-      ...kept(options.retentionPrivate),
-    },
-    {
-      name: physical(REJECTS),
-      partitions: PARTITIONS,
-      maxValueBytes: MAX_EVENT_BYTES,
-      ...kept(options.retentionIngest),
-    },
-  ]
+/** How a topic of a generation is to be made. */
+export function settingsOf(topic: LogicalTopic, generation: Generation, options: TopicOptions): TopicSettings {
+  const retention: Record<LogicalTopic, number | null> = {
+    [INGEST]: options.retentionIngest,
+    [REPORTS]: options.retentionIngest,
+    [ENRICHED]: options.retentionIngest,
+    [VERDICTS]: options.retentionIngest,
+    [REJECTS]: options.retentionIngest,
+    [OBSERVATIONS]: options.retentionIngest,
+    [PRIVATE]: options.retentionPrivate,
+    [CONTROL]: null,
+  }
+  const milliseconds = retention[topic]
+  return {
+    name: generation.topics[topic],
+    partitions: topic === CONTROL ? 1 : PARTITIONS,
+    maxValueBytes: topic === INGEST ? options.maxMailBytes : MAX_EVENT_BYTES,
+    ...(milliseconds === null ? {} : { retention: { milliseconds } }),
+  }
+}
+
+/** Settings of all topics of a generation, the shared ones among them. */
+export function topicSettings(options: TopicOptions, generation: Generation): readonly TopicSettings[] {
+  return [...sharedTopics, ...derivedTopics].map((topic) => settingsOf(topic, generation, options))
 }

@@ -65,10 +65,7 @@ export interface EventType<Name extends string = string, S extends AvroRecord = 
 }
 export type EventData<E> = E extends EventType<string, infer S> ? FromAvro<S> : never
 
-export function defineEvent<const Name extends string, const S extends AvroRecord & { name: Name }>(
-  topic: string,
-  schema: S,
-): EventType<Name, S> {
+export function defineEvent<const S extends AvroRecord>(topic: string, schema: S): EventType<S['name'], S> {
   return { name: schema.name, topic, schema: { namespace: 'mailtrail', ...schema } as S }
 }
 
@@ -124,7 +121,8 @@ export interface DecodedEvent<E extends EventType> {
   readonly data: EventData<E>
 }
 
-type DecodedOf<E extends EventType> = E extends EventType ? DecodedEvent<E> : never
+/** The decoded event of one of several types; `type` tells which. */
+export type DecodedOf<E extends EventType> = E extends EventType ? DecodedEvent<E> : never
 
 /**
  * Writes and reads events of the given types. `open` registers each schema once; `decode` resolves an older writer's

@@ -81,6 +81,8 @@ export interface Log {
   /** Makes the topic if it is not there; the partition count of an existing topic never changes. */
   createTopic(settings: TopicSettings): Promise<void>
   topics(): Promise<readonly string[]>
+  /** Removes the topic with its events and all groups' positions. Nobody may be reading it. Nothing happens when it is not there. */
+  deleteTopic(name: string): Promise<void>
   /** Resolves when all events are durable (on disk, past a power cut), all or none of them. */
   append(topic: string, events: readonly NewEvent[]): Promise<readonly Appended[]>
   /** Consumes as a member of a group. Ends promptly and without error when the signal aborts. */
@@ -90,6 +92,8 @@ export interface Log {
   /** One event, or null when it is not there (any more). */
   get(topic: string, partition: number, offset: number): Promise<LogEvent | null>
   watermarks(topic: string): Promise<readonly Watermark[]>
+  /** What the topic holds: its events, and the bytes that they take on disk. */
+  size(topic: string): Promise<{ readonly events: number; readonly bytes: number }>
   /** Committed offset (next to be read) by partition; partitions without one are absent. */
   committed(topic: string, group: string): Promise<ReadonlyMap<number, number>>
   /** Events between the group's position (`from` or else committed) and the head, and the timestamp of the oldest. */

@@ -3,9 +3,8 @@
 const SEED = 0x9747b28c
 const M = 0x5bd1e995
 
-/** MurmurHash2, 32 bit, as Kafka's Java client computes it over the bytes of a key; a signed 32-bit integer. */
-export function murmur2(bytes: Uint8Array): number {
-  const { length } = bytes
+/** MurmurHash2, 32 bit, as Kafka's Java client computes it over the first `length` bytes; a signed 32-bit integer. */
+export function murmur2(bytes: Uint8Array, length = bytes.length): number {
   let hash = SEED ^ length
   let i = 0
   for (; i + 4 <= length; i += 4) {
@@ -23,7 +22,12 @@ export function murmur2(bytes: Uint8Array): number {
   return hash ^ (hash >>> 15)
 }
 
+/** A buffer a key costs more than hashing it. */
+const scratch = Buffer.alloc(384)
+
 /** Partition of a keyed event, from 0: Kafka's default partitioner (murmur2 of the UTF-8 key, made positive). */
 export function partitionOf(key: string, partitions: number): number {
-  return (murmur2(Buffer.from(key, 'utf8')) & 0x7fffffff) % partitions
+  const isShort = key.length * 3 <= scratch.length
+  const hash = isShort ? murmur2(scratch, scratch.write(key, 'utf8')) : murmur2(Buffer.from(key, 'utf8'))
+  return (hash & 0x7fffffff) % partitions
 }

@@ -2,7 +2,7 @@
  * Topic `reports`: what aggregate and TLS reports say, key = report key. A report travels as chunks followed, on the
  * same key, by one closing event; it counts when the closing event is there.
  */
-import { defineEvent, type EventData } from './avro.ts'
+import { type AvroField, defineEvent, type EventData } from './avro.ts'
 import { causeFields, warningSchema } from './cause.ts'
 
 export const REPORTS = 'reports'
@@ -11,7 +11,7 @@ const text = ['null', 'string'] as const
 const ints = { type: 'array', items: 'int' } as const
 
 /** Identity and standing of the report that a chunk belongs to: enough to judge a record without the closing event. */
-const dmarcReportRef = [
+export const dmarcReportRef = [
   { name: 'report_key', type: 'string', doc: 'SHA-256 of the identity, hex: the report id of the API' },
   { name: 'variant', type: 'string', doc: 'First 32 hex digits of the SHA-256 over the parsed facts' },
   { name: 'policy_domain', type: 'string', doc: 'lower case, A-labels, no trailing dot' },
@@ -24,49 +24,51 @@ const dmarcReportRef = [
  * Up to 500 records as columns of indexes into `dict` (0 = not said). Nested lists are flattened: `*_count` says how
  * many of the following entries belong to each record. `count` is as sent, null when it was not a number.
  */
+export const dmarcRecordsFields = [
+  ...causeFields,
+  ...dmarcReportRef,
+  { name: 'p', type: text },
+  { name: 'sp', type: text },
+  { name: 'np', type: text },
+  { name: 'chunk', type: 'int', doc: 'from 0' },
+  { name: 'first', type: 'int', doc: 'index in the report of the first record, from 0' },
+  {
+    name: 'records',
+    type: {
+      type: 'record',
+      name: 'DmarcRecordColumns',
+      fields: [
+        { name: 'dict', type: { type: 'array', items: 'string' }, doc: 'entry 0 is empty and stands for "not said"' },
+        { name: 'source_ip', type: ints },
+        { name: 'count', type: { type: 'array', items: ['null', 'double'] } },
+        { name: 'disposition', type: ints },
+        { name: 'dkim', type: ints },
+        { name: 'spf', type: ints },
+        { name: 'header_from', type: ints },
+        { name: 'envelope_from', type: ints },
+        { name: 'envelope_to', type: ints },
+        { name: 'reasons', type: ints, doc: 'number of reasons of each record' },
+        { name: 'reason_type', type: ints },
+        { name: 'reason_comment', type: ints },
+        { name: 'dkim_results', type: ints, doc: 'number of DKIM results of each record' },
+        { name: 'dkim_domain', type: ints },
+        { name: 'dkim_selector', type: ints },
+        { name: 'dkim_result', type: ints },
+        { name: 'dkim_human_result', type: ints },
+        { name: 'spf_results', type: ints, doc: 'number of SPF results of each record' },
+        { name: 'spf_domain', type: ints },
+        { name: 'spf_scope', type: ints },
+        { name: 'spf_result', type: ints },
+      ],
+    },
+  },
+] as const satisfies readonly AvroField[]
+
 export const DmarcRecordsRead = defineEvent(REPORTS, {
   type: 'record',
   name: 'DmarcRecordsRead',
   doc: 'A chunk of the records of one DMARC aggregate report',
-  fields: [
-    ...causeFields,
-    ...dmarcReportRef,
-    { name: 'p', type: text },
-    { name: 'sp', type: text },
-    { name: 'np', type: text },
-    { name: 'chunk', type: 'int', doc: 'from 0' },
-    { name: 'first', type: 'int', doc: 'index in the report of the first record, from 0' },
-    {
-      name: 'records',
-      type: {
-        type: 'record',
-        name: 'DmarcRecordColumns',
-        fields: [
-          { name: 'dict', type: { type: 'array', items: 'string' }, doc: 'entry 0 is empty and stands for "not said"' },
-          { name: 'source_ip', type: ints },
-          { name: 'count', type: { type: 'array', items: ['null', 'double'] } },
-          { name: 'disposition', type: ints },
-          { name: 'dkim', type: ints },
-          { name: 'spf', type: ints },
-          { name: 'header_from', type: ints },
-          { name: 'envelope_from', type: ints },
-          { name: 'envelope_to', type: ints },
-          { name: 'reasons', type: ints, doc: 'number of reasons of each record' },
-          { name: 'reason_type', type: ints },
-          { name: 'reason_comment', type: ints },
-          { name: 'dkim_results', type: ints, doc: 'number of DKIM results of each record' },
-          { name: 'dkim_domain', type: ints },
-          { name: 'dkim_selector', type: ints },
-          { name: 'dkim_result', type: ints },
-          { name: 'dkim_human_result', type: ints },
-          { name: 'spf_results', type: ints, doc: 'number of SPF results of each record' },
-          { name: 'spf_domain', type: ints },
-          { name: 'spf_scope', type: ints },
-          { name: 'spf_result', type: ints },
-        ],
-      },
-    },
-  ],
+  fields: dmarcRecordsFields,
 })
 export type DmarcRecordsRead = EventData<typeof DmarcRecordsRead>
 

@@ -15,7 +15,7 @@ import type {
   SeekRequest,
   TopicInfo,
 } from './sqlite-log-messages.ts'
-import { createTables, type RemovedRow, TopicTable } from './sqlite-log-topic.ts'
+import { createTables, dropTables, type RemovedRow, TopicTable } from './sqlite-log-topic.ts'
 import { readFileVersion } from './sqlite-log-version.ts'
 
 /** Version of the tables, in `PRAGMA user_version`. */
@@ -229,6 +229,17 @@ export class LogFile {
     if (existing === undefined) this.#openTopic(info)
     else existing.info = info
     return info
+  }
+
+  deleteTopic(id: number): null {
+    this.topic(id)
+    this.#transaction(() => {
+      dropTables(this.#db, id)
+      for (const table of ['removed', 'positions']) this.#db.prepare(`DELETE FROM ${table} WHERE topic = ?`).run(id)
+      this.#db.prepare('DELETE FROM topics WHERE id = ?').run(id)
+    })
+    this.#topics.delete(id)
+    return null
   }
 
   /**

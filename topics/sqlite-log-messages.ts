@@ -74,11 +74,13 @@ export interface LogCounters {
 
 export interface Operations {
   createTopic: { request: Omit<TopicInfo, 'id'>; reply: TopicInfo }
+  deleteTopic: { request: { topic: number }; reply: null }
   append: { request: AppendRequest; reply: AppendReply }
   commit: { request: CommitRequest; reply: null }
   seek: { request: SeekRequest; reply: SeekReply }
   scan: { request: ScanRequest; reply: ScanReply }
   watermarks: { request: { topic: number }; reply: { partition: number; low: number; high: number }[] }
+  size: { request: { topic: number }; reply: { events: number; bytes: number } }
   committed: { request: { topic: number; group: string }; reply: [number, number][] }
   lag: {
     request: { topic: number; positions: ReadonlyMap<number, number> }

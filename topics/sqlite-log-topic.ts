@@ -73,6 +73,10 @@ type SliceRow = [
 ]
 type PositionRow = [offset: number, sequence: number, timestamp: number]
 
+export function dropTables(db: DatabaseSync, id: number): void {
+  db.exec(`DROP TABLE events_${id}; DROP TABLE once_${id};`)
+}
+
 export function createTables(db: DatabaseSync, id: number): void {
   db.exec(`
     CREATE TABLE events_${id} (
@@ -114,7 +118,7 @@ export class TopicTable {
 
   #next: number
   #partitions: PartitionState[]
-  /** Bytes of all blocks; counted when retention by bytes first asks, undefined until then. */
+  /** Bytes of all blocks; counted when somebody first asks, undefined until then. */
   #stored: number | undefined
   #pending: PendingEvent[] = []
   #pendingBytes = 0
@@ -265,6 +269,13 @@ export class TopicTable {
 
   watermarks(): { partition: number; low: number; high: number }[] {
     return this.#partitions.map(({ low, high }, partition) => ({ partition, low, high }))
+  }
+
+  size(): { events: number; bytes: number } {
+    this.#stored ??= (this.#storedBytes.get() as unknown as [number])[0]
+    let events = 0
+    for (const { sequence, removed } of this.#partitions) events += sequence - removed
+    return { events, bytes: this.#stored }
   }
 
   #first(partition: number, offset: number): PositionRow | undefined {

@@ -56,6 +56,8 @@ class LogWorker {
     this.#file = file
     this.#handlers = {
       createTopic: (settings) => file.createTopic(settings),
+      deleteTopic: ({ topic }) => file.deleteTopic(topic),
+      size: ({ topic }) => file.topic(topic).size(),
       seek: (request) => file.seek(request),
       scan: ({ topic, ...request }) => file.topic(topic).scan(request),
       watermarks: ({ topic }) => file.topic(topic).watermarks(),

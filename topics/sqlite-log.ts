@@ -208,6 +208,18 @@ class SqliteLogClient implements SqliteLog {
     return [...this.#topics.keys()]
   }
 
+  async deleteTopic(name: string): Promise<void> {
+    this.#assertOpen()
+    const topic = this.#topics.get(name)
+    if (topic === undefined) return
+    const reader = [...this.#readers].find((key) => (JSON.parse(key) as string[])[0] === name)
+    if (reader !== undefined) throw new Error(`Topic ${name} is being read (${reader}) and cannot be deleted.`)
+    this.#topics.delete(name)
+    this.#arrivals.delete(topic.id)
+    this.#rounds.delete(topic.id)
+    await this.#ask('deleteTopic', { topic: topic.id })
+  }
+
   async append(name: string, events: readonly NewEvent[]): Promise<readonly Appended[]> {
     const topic = this.#topic(name)
     if (events.length === 0) return []
@@ -324,6 +336,10 @@ class SqliteLogClient implements SqliteLog {
 
   async watermarks(name: string): Promise<readonly Watermark[]> {
     return this.#ask('watermarks', { topic: this.#topic(name).id })
+  }
+
+  async size(name: string): Promise<{ readonly events: number; readonly bytes: number }> {
+    return this.#ask('size', { topic: this.#topic(name).id })
   }
 
   async committed(name: string, group: string): Promise<ReadonlyMap<number, number>> {
