@@ -1,11 +1,6 @@
-/** Every processor, once. */
-import { type ParseMailOptions, parseMail } from './parse-mail.ts'
-import type { Processor } from './processor.ts'
+/** Every processor, once, by the name of its stage. */
+import { enrich } from './enrich.ts'
+import { evaluate } from './evaluate.ts'
+import { parseMail } from './parse-mail.ts'
 
-export interface ProcessorDependencies {
-  readonly parseMail: ParseMailOptions
-}
-
-export const processors = (dependencies: ProcessorDependencies): readonly Processor[] => [
-  parseMail(dependencies.parseMail),
-]
+export const processors = { 'parse-mail': parseMail, enrich, evaluate } as const

@@ -2,9 +2,11 @@
  * Turns what is found in a mail into encoded events. Runs in a worker thread: bytes go in, encoded events come out, and
  * chunks of a large report wait in a file until the report has been read to its end.
  */
+
 import { createHash, type Hash } from 'node:crypto'
 import { type AvroType, compile, frame } from '../topics/avro.ts'
 import { eventId } from '../topics/cause.ts'
+import { plausibleCount } from '../topics/plausible-count.ts'
 import { FailureReportRead, MailRead, PRIVATE } from '../topics/private.ts'
 import { MailRejected, REJECTS } from '../topics/rejects.ts'
 import { DmarcRecordsRead, DmarcReportRead, REPORTS, TlsPoliciesRead, TlsReportRead } from '../topics/reports.ts'
@@ -19,7 +21,6 @@ import type {
   TlsReport,
   Warning,
 } from './formats/shapes.ts'
-import { plausibleCount } from './formats/shapes.ts'
 import { PARSER_VERSION } from './parser-version.ts'
 import type { DmarcSink, MailConsumer, MailKind } from './read-mail.ts'
 import { RecordColumns } from './record-columns.ts'

@@ -1,6 +1,6 @@
 /** What is in a mail as rows for people: comma-separated values with one row per record, or one line per report. */
+import { plausibleCount } from '../topics/plausible-count.ts'
 import type { DmarcRecord, DmarcReport, FailureReport, MailFields, Reject, TlsReport } from './formats/shapes.ts'
-import { plausibleCount } from './formats/shapes.ts'
 import { isoSeconds } from './mail-json.ts'
 import type { DmarcSink, MailConsumer } from './read-mail.ts'
 import type { Spool } from './spool.ts'

@@ -1,5 +1,5 @@
 /** What a processor is: event → events. How it is run, batched, appended and committed is the loop's business. */
-import type { LogicalTopic } from '../topics/all.ts'
+import type { LogicalTopic } from '../topics/generation.ts'
 import type { LogEvent, NewEvent } from '../topics/log.ts'
 
 export interface ProducedEvent {
@@ -28,4 +28,19 @@ export interface Processor {
   handle(event: LogEvent): Promise<Produced>
   /** What is said of an event that the processor failed on. */
   giveUp(event: LogEvent, error: unknown): Produced
+}
+
+/**
+ * A processor whose results must keep the order of its events: those of one report go on in the order in which they
+ * came. It is given a batch at a time.
+ */
+export interface BatchProcessor {
+  readonly name: string
+  readonly from: LogicalTopic
+  readonly to: readonly LogicalTopic[]
+  /**
+   * Events in the order of each partition; what comes of them, in the same order. Rejects only for a fault of ours or an
+   * outage: nothing that a mail can hold makes it fail.
+   */
+  handle(events: readonly LogEvent[], signal: AbortSignal): Promise<readonly ProducedEvent[]>
 }

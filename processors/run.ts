@@ -2,7 +2,7 @@
  * The loop that runs a processor: reads its topic as a group, handles events side by side, appends what came of them,
  * and commits a batch only when all its outputs are durable. At-least-once; derived ids make that harmless.
  */
-import type { LogicalTopic } from '../topics/all.ts'
+import type { LogicalTopic } from '../topics/generation.ts'
 import { type Batch, type Log, type LogEvent, LogFull, type NewEvent } from '../topics/log.ts'
 import type { Processor, Produced } from './processor.ts'
 
@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly physical: (topic: LogicalTopic) => string
   readonly group: string
   readonly signal: AbortSignal
+  /** Asked before each batch: resolves when nothing more urgent is to be done. */
+  readonly turn?: (signal: AbortSignal) => Promise<void>
   /** Failures in a row after which the loop stops rather than reject everything; default 100. */
   readonly maxFailures?: number
   /** Told of everything that an operator should know. */
@@ -92,6 +94,7 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
       maxBytes: MAX_BATCH_BYTES,
     })
     for await (const batch of reader) {
+      await options.turn?.(signal)
       last = finishBatch(batch, last)
       last.catch(fail)
       open.push(last)

@@ -1,4 +1,5 @@
 /** One record of an aggregate report: from the texts of its elements to normalised facts. */
+import { plausibleCount } from '../../topics/plausible-count.ts'
 import { normaliseAddress } from './addresses.ts'
 import type { WarningCode } from './codes.ts'
 import * as at from './dmarc-grammar.ts'
@@ -15,7 +16,6 @@ import {
 import { normaliseDomain } from './domain-names.ts'
 import { MAX_DKIM_RESULTS, MAX_NAME, MAX_REASONS, MAX_SPF_RESULTS, MAX_TEXT } from './limits.ts'
 import type { DkimResult, DmarcReason, DmarcRecord, SpfResult } from './shapes.ts'
-import { plausibleCount } from './shapes.ts'
 import { cutText, detach, excerpt } from './text-encoding.ts'
 import type { WarningList } from './warnings.ts'
 

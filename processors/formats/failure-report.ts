@@ -5,12 +5,13 @@
  */
 
 import { readMailDate } from '../../topics/mail-date.ts'
+import { MAX_PLAUSIBLE_COUNT } from '../../topics/plausible-count.ts'
 import { normaliseAddress } from './addresses.ts'
 import { normaliseDomain } from './domain-names.ts'
 import { type HeaderFields, noHeaderFields, readAddresses, scanHeader } from './header-fields.ts'
 import { MAX_NAME, MAX_TEXT } from './limits.ts'
 import type { Entity } from './mime.ts'
-import { type FailureReport, MAX_PLAUSIBLE_COUNT, type MailFields } from './shapes.ts'
+import type { FailureReport, MailFields } from './shapes.ts'
 import { cutText } from './text-encoding.ts'
 import { WarningList } from './warnings.ts'
 

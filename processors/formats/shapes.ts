@@ -31,7 +31,7 @@ export interface SpfResult {
   readonly result: string | null
 }
 
-/** One row of an aggregate report. `count` is as sent (null when it was no number); see `plausibleCount`. */
+/** One row of an aggregate report. `count` is as sent (null when it was no number); see `topics/plausible-count.ts`. */
 export interface DmarcRecord {
   readonly source_ip: string
   readonly count: number | null
@@ -136,12 +136,4 @@ export interface MailFields {
   readonly date: string | null
   readonly message_id: string | null
   readonly size: number
-}
-
-/** A count above this, below 1 or not a number adds nothing to any total (`count_implausible`). */
-export const MAX_PLAUSIBLE_COUNT = 1_000_000_000
-
-/** Messages that a record adds to totals: its count when plausible, else 0. */
-export function plausibleCount(count: number | null): number {
-  return count !== null && count >= 1 && count <= MAX_PLAUSIBLE_COUNT ? Math.trunc(count) : 0
 }

@@ -2,13 +2,14 @@
  * SMTP TLS reports (RFC 8460): a JSON document to facts. Names are the standard's; those of its drafts and the forms that
  * the wild writes are read as what they became (reference: tlsrpt §7, §8).
  */
+import { MAX_PLAUSIBLE_COUNT } from '../../topics/plausible-count.ts'
 import { normaliseAddress } from './addresses.ts'
 import { Rejected, type WarningCode } from './codes.ts'
 import { normaliseDomain } from './domain-names.ts'
 import { surveyJson } from './json-members.ts'
 import { type Limits, MAX_NAME, MAX_TEXT } from './limits.ts'
 import { readDateTime, readSeconds } from './report-dates.ts'
-import { MAX_PLAUSIBLE_COUNT, type TlsFailureDetail, type TlsPolicy, type TlsReport } from './shapes.ts'
+import type { TlsFailureDetail, TlsPolicy, TlsReport } from './shapes.ts'
 import { cutText, decodeUtf8, excerpt, showEncoding } from './text-encoding.ts'
 import { WarningList } from './warnings.ts'
 
