@@ -106,6 +106,21 @@ function blobStore(value: string): string | null {
   return resolve(value.slice('file:'.length))
 }
 
+/** Addresses of name servers, the machine's own, or none. */
+function resolvers(value: string): 'system' | readonly string[] {
+  if (value === 'system' || value === 'off') return value === 'system' ? value : []
+  const servers = value.split(',').map((server) => server.trim())
+  for (const server of servers) {
+    try {
+      if (listenAddress(server).port > 0 && !server.startsWith(':')) continue
+    } catch {
+      // Said below, with the name of the setting.
+    }
+    throw new ConfigError('must be off, system, or name servers as HOST:PORT, such as 192.0.2.53:53,[2001:db8::53]:53')
+  }
+  return servers
+}
+
 export const settings = {
   MAILTRAIL_DATA: setting('Folder for everything that is kept', './data', (value) => resolve(value)),
   MAILTRAIL_LISTEN: setting('Address of the HTTP interface', '127.0.0.1:7489', listenAddress),
@@ -127,6 +142,17 @@ export const settings = {
   MAILTRAIL_TMP: setting('Folder for temporary files; default: tmp in the data folder', '', (value) =>
     value === '' ? null : resolve(value),
   ),
+  MAILTRAIL_RULES: setting(
+    'Rule file to begin with; default: rules.yaml in the data folder, else the rules that came with mailtrail',
+    '',
+    (value) => (value === '' ? null : resolve(value)),
+  ),
+  MAILTRAIL_RESOLVERS: setting(
+    'Name servers for the names of addresses, as HOST:PORT,…; system = those of the machine; off = no look-ups',
+    'system',
+    resolvers,
+  ),
+  MAILTRAIL_KEEP_FORMER: setting('How long a generation that was live can be gone back to', '7d', duration),
   MAILTRAIL_WORKERS: setting('Threads that read mail; 0 = one a core', '0', wholeNumber),
   MAILTRAIL_API_KEYS: setting('Keys as NAME:SHA256-OF-KEY:SCOPES, by white space; none = open', '', apiKeys, true),
   MAILTRAIL_API_KEY: setting('The key that this command sends to a server', '', textOrNull, true),
@@ -140,8 +166,6 @@ const later: Readonly<Record<string, string>> = {
   KAFKA_BROKERS: 'Kafka',
   CLICKHOUSE_URL: 'A ClickHouse server',
   DATABASE_URL: 'Postgres',
-  MAILTRAIL_RULES: 'Rules',
-  MAILTRAIL_RESOLVERS: 'Enrichment by DNS',
 }
 
 /**
@@ -155,7 +179,7 @@ export function readConfig(
   const known = new Set<string>(Object.keys(settings))
   for (const name of Object.keys(environment)) {
     const base = name.replace(/_FILE$/, '')
-    if (name in later && environment[name] !== '' && !(name === 'MAILTRAIL_RESOLVERS' && environment[name] === 'off')) {
+    if (name in later && environment[name] !== '') {
       throw new ConfigError(
         `${name} is set, but ${later[name]} is not part of this version. Unset it to run on the embedded parts.`,
       )

@@ -52,6 +52,11 @@ export function rangeOfCursor(cursor: string): TimeRange {
   return parse(cursor).range
 }
 
+/** The generation that a cursor was made in. */
+export function generationOfCursor(cursor: string): string {
+  return parse(cursor).generation
+}
+
 /** The key after which to go on. Throws `cursor_expired` and `cursor_invalid`. */
 export function readCursor<Key extends TSchema>(
   cursor: string,

@@ -41,16 +41,27 @@ export interface RecordRow {
   readonly spf_domain: readonly string[]
   readonly spf_scope: readonly string[]
   readonly spf_result: readonly string[]
+  readonly observed: boolean
+  readonly ptr: string
+  readonly ptr_names: readonly string[]
+  readonly asn: number
+  readonly as_name: string
+  readonly country: string
+  /** Empty when there is none, and all three when the record is not judged yet. */
+  readonly sender: string
+  readonly verdict: string
+  readonly rule: string
 }
 
 /** Day, policy domain, report key in hex, index of the record. */
 export type RecordKey = [day: string, domain: string, report: string, index: number]
 
-/** What was asked: `reports` narrows the reports, `records` their records. */
+/** What was asked: `reports` narrows the reports, `records` their records, `verdicts` what the rules say of these. */
 export interface RecordsAsked {
   readonly range: TimeRange
   readonly reports: Condition
   readonly records: Condition
+  readonly verdicts: Condition
 }
 
 /** Reports whose records are looked at first, and then; after these, all the others at once. */
@@ -58,20 +69,38 @@ const REPORTS_AT_ONCE = [64, 2000]
 /** Records that one statement of a stream sorts. */
 const RECORDS_AT_ONCE = 100_000
 
-function statement(reading: Reading, asked: RecordsAsked, reports: string, records: string, order: string): string {
-  const chosen = `${inRange} AND ${asked.reports.sql} AND ${reports}`
-  const winners = winningDmarcReports(reading.tables, chosen, ['report_key', 'org_name', 'report_id', 'begin', 'end'])
+const RECORD = 'report_key, variant, record_index'
+
+/** `place` narrows the reports like `reports`; it may use only columns that verdicts have as well. */
+interface Parts {
+  readonly reports: string
+  readonly records: string
+  readonly place: string
+}
+
+function statement(reading: Reading, asked: RecordsAsked, { reports, records, place }: Parts, order: string): string {
+  const { tables } = reading
+  const chosen = `${inRange} AND ${asked.reports.sql} AND ${reports} AND ${place}`
+  const winners = winningDmarcReports(tables, chosen, ['report_key', 'org_name', 'report_id', 'begin', 'end'])
+  // All rows that judge a record under one rule set say the same, so any of them will do.
+  const judged = `FROM ${tables.record_verdicts} WHERE ${inRange} AND ${place}`
+  const wanted =
+    asked.verdicts.sql === '1' ? '1' : `(${RECORD}) IN (SELECT ${RECORD} ${judged} AND ${asked.verdicts.sql})`
   return `SELECT r.* EXCEPT (report_key, variant), lower(hex(r.report_key)) AS key,
       lower(hex(r.variant)) AS shown_variant, w.org_name AS org_name, w.report_id AS report_id, w.begin AS begin,
-      w.end AS end
-    FROM (SELECT * FROM ${winningDmarcRecords(reading.tables, chosen, `${asked.records.sql} AND ${records}`)}) AS r
+      w.end AS end, v.sender AS sender, v.verdict AS verdict, v.rule AS rule
+    FROM (SELECT * FROM ${winningDmarcRecords(tables, chosen, `${asked.records.sql} AND ${records} AND ${wanted}`)}) AS r
     INNER JOIN (${winners}) AS w ON w.report_key = r.report_key
+    ANY LEFT JOIN (SELECT (${RECORD}) AS judged_record, sender, verdict, rule ${judged}) AS v
+      ON v.judged_record = (r.report_key, r.variant, r.record_index)
     ORDER BY ${order}`
 }
 
-function valuesOf({ range, reports, records }: RecordsAsked): Parameters {
-  return { ...range, ...reports.parameters, ...records.parameters }
+function valuesOf({ range, reports, records, verdicts }: RecordsAsked): Parameters {
+  return { ...range, ...reports.parameters, ...records.parameters, ...verdicts.parameters }
 }
+
+const isSearch = ({ records, verdicts }: RecordsAsked) => records.sql !== '1' || verdicts.sql !== '1'
 
 const NEWEST_FIRST = 'r.day DESC, r.policy_domain, r.report_key, r.record_index'
 const reportPlace = (name: string) => `({${name}_domain:String}, toFixedString(unhex({${name}_report:String}), 32))`
@@ -101,24 +130,28 @@ export async function* newestRecords(
     const last = await lastOfNext(reading, asked, at, reports)
     if (last === null) break
     const these = `${reportsFrom} AND ${reportsUpTo}`
-    const near = `${recordsAfter} AND ${placesOfReports(reading, asked, these)}`
+    const near = { reports: these, place: placesOfReports(reading, asked, these) }
     // The range ends where the pages have got to, so that fewer days are looked at.
     const bounds = { from: last[0], to: at[0], ...placeOf('last', last) }
-    yield* rowsFrom(reading, asked, at, limit, { reports: these, records: near, values: bounds })
+    // All columns of so many reports, for the few records that match, take seconds: those are looked for first.
+    const isWide = reports > REPORTS_AT_ONCE[0]! && isSearch(asked)
+    const narrowed = { ...near, values: bounds }
+    yield* rowsFrom(reading, asked, at, limit, isWide ? await matches(reading, asked, at, limit!, narrowed) : narrowed)
     at = [...last, 0xffffffff]
   }
   const rest = { ...asked, range: { ...asked.range, to: at[0] } }
-  const searched = limit !== null && asked.records.sql !== '1'
-  yield* rowsFrom(reading, rest, at, limit, searched ? await matches(reading, rest, at, limit) : EVERYWHERE)
+  const searched = limit !== null && isSearch(asked)
+  const everywhere = { reports: '1', place: placesOfReports(reading, rest, reportsFrom), values: {} }
+  const all = { reports: '1', place: '1', values: {} }
+  yield* rowsFrom(reading, rest, at, limit, searched ? await matches(reading, rest, at, limit, all) : everywhere)
 }
 
 /** What narrows a statement besides what was asked. */
 interface Narrowed {
   readonly reports: string
-  readonly records: string
+  readonly place: string
   readonly values: Parameters
 }
-const EVERYWHERE: Narrowed = { reports: '1', records: '1', values: {} }
 
 function rowsFrom(
   reading: Reading,
@@ -127,8 +160,8 @@ function rowsFrom(
   limit: number | null,
   narrowed: Narrowed,
 ): AsyncIterable<readonly RecordRow[]> {
-  const reports = `${reportsFrom} AND ${narrowed.reports}`
-  const sql = statement(reading, asked, reports, `${recordsAfter} AND ${narrowed.records}`, NEWEST_FIRST)
+  const parts = { reports: `${reportsFrom} AND ${narrowed.reports}`, records: recordsAfter, place: narrowed.place }
+  const sql = statement(reading, asked, parts, NEWEST_FIRST)
   const values = { ...valuesOf(asked), ...placeOf('after', at), after_index: at[3], ...narrowed.values }
   if (limit === null) return reading.rows(sql, values, null)
   return reading.rows(`${sql} LIMIT {limit:UInt32}`, { ...values, limit }, limit)
@@ -138,33 +171,56 @@ function rowsFrom(
  * The reports of the next records that match. Who comes so far asks for what is rare, so few columns of all records are
  * searched first, and then all columns of few.
  */
-async function matches(reading: Reading, asked: RecordsAsked, at: RecordKey, limit: number): Promise<Narrowed> {
-  const { dmarc_records } = reading.tables
-  const matching = `${inRange} AND ${asked.reports.sql} AND ${asked.records.sql} AND ${reportsFrom} AND ${recordsAfter}`
-  const places = `(policy_domain, day, report_key) IN (
-    SELECT policy_domain, day, report_key FROM ${dmarc_records} WHERE ${matching})`
-  const winners = winningDmarcReports(reading.tables, `${inRange} AND ${places}`, ['report_key', 'variant'])
+async function matches(
+  reading: Reading,
+  asked: RecordsAsked,
+  at: RecordKey,
+  limit: number,
+  { place, values }: Narrowed,
+): Promise<Narrowed> {
   const found = await reading.query<{ domain: string; day: string; report: string }>(
     `SELECT toString(policy_domain) AS domain, day, lower(hex(report_key)) AS report FROM (
-       SELECT policy_domain, day, report_key, record_index FROM ${dmarc_records}
-       WHERE ${matching} AND (report_key, variant) IN (${winners})
+       SELECT policy_domain, day, report_key, record_index FROM (${matching(reading, asked, place)})
        ORDER BY day DESC, policy_domain, report_key, record_index
        LIMIT 1 BY day, policy_domain, report_key, record_index LIMIT {limit:UInt32})
      GROUP BY policy_domain, day, report_key`,
-    { ...valuesOf(asked), ...placeOf('after', at), after_index: at[3], limit },
+    { ...valuesOf(asked), ...placeOf('after', at), after_index: at[3], ...values, limit },
   )
   const these = `(policy_domain, day, report_key) IN (SELECT place.1, place.2, place.3 FROM (SELECT arrayJoin(arrayZip(
     {domains:Array(String)}, {days:Array(Date)},
     arrayMap(key -> toFixedString(unhex(key), 32), {keys:Array(String)}))) AS place))`
   return {
-    reports: these,
-    records: these,
+    reports: '1',
+    place: these,
     values: {
       domains: found.map(({ domain }) => domain),
       days: found.map(({ day }) => day),
       keys: found.map(({ report }) => report),
     },
   }
+}
+
+/** Places of the records that match and count, by few columns; both tables are read in order and joined so. */
+function matching(reading: Reading, { reports, records, verdicts }: RecordsAsked, place: string): string {
+  const { dmarc_records, record_verdicts } = reading.tables
+  const key = 'policy_domain, day, report_key, variant, record_index'
+  const later = `${inRange} AND ${reportsFrom} AND ${recordsAfter} AND ${place}`
+  const places = `(policy_domain, day, report_key) IN (
+    SELECT policy_domain, day, report_key FROM ${dmarc_records} WHERE ${later} AND ${reports.sql} AND ${records.sql})`
+  if (verdicts.sql === '1') {
+    const winners = winningDmarcReports(reading.tables, `${inRange} AND ${places}`, ['report_key', 'variant'])
+    return `SELECT ${key} FROM ${dmarc_records} WHERE ${later} AND ${reports.sql} AND ${records.sql}
+      AND (report_key, variant) IN (${winners})`
+  }
+  const winners = winningDmarcReports(reading.tables, `${inRange} AND ${reports.sql} AND ${place}`, [
+    ...['report_key', 'variant'],
+  ])
+  const judged = `SELECT ${key} FROM ${record_verdicts} WHERE ${later} AND ${verdicts.sql}`
+  if (records.sql === '1') return `${judged} AND (report_key, variant) IN (${winners})`
+  return `SELECT f.* FROM (
+      SELECT ${key} FROM ${dmarc_records} WHERE ${later} AND ${reports.sql} AND ${records.sql}
+        AND (report_key, variant) IN (${winners})) AS f
+    INNER JOIN (${judged}) AS v USING (${key}) SETTINGS join_algorithm = 'full_sorting_merge'`
 }
 
 /** Where the records of some reports lie in the table: so few that its index finds them. */
@@ -194,7 +250,7 @@ async function lastOfNext(
 export async function* allRecords(reading: Reading, asked: RecordsAsked): AsyncGenerator<readonly RecordRow[]> {
   const order = 'r.policy_domain, r.day, r.report_key, r.record_index'
   const between = 'policy_domain BETWEEN {first_domain:String} AND {last_domain:String}'
-  const sql = statement(reading, asked, between, between, order)
+  const sql = statement(reading, asked, { reports: '1', records: '1', place: between }, order)
   for await (const piece of piecesOf(reading, asked)) {
     yield* reading.stream<RecordRow>(sql, { ...valuesOf(asked), ...piece })
   }

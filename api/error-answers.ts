@@ -3,13 +3,10 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { StoreDamaged, StoreUnavailable } from '../projections/store.ts'
 import { LogBroken, LogClosed, LogFull, OversizedEvent } from '../topics/log.ts'
 import { ApiError } from './errors.ts'
-
-/** Parameters and values that the contract knows and that come with rules and enrichment. */
-const laterParameters = ['sender', 'verdict', 'rule', 'country', 'asn', 'ptr']
-const laterSourceKinds = ['sender', 'ptr', 'asn', 'country']
+import { ReplayRefused } from './replays.ts'
 
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const answer = asApiError(error, request)
+  const answer = asApiError(error)
   if (answer.code === 'internal') request.log.error({ err: error, url: request.url }, 'a request failed')
   if (answer.retryAfter !== undefined) reply.header('retry-after', String(answer.retryAfter))
   if (answer.status === 401) reply.header('www-authenticate', 'Bearer realm="mailtrail"')
@@ -21,8 +18,9 @@ export function malformedRequest(_error: FastifyError, request: FastifyRequest, 
   answerError(new ApiError('request_malformed'), request, reply)
 }
 
-function asApiError(error: unknown, request: FastifyRequest): ApiError {
+function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
+  if (error instanceof ReplayRefused) return new ApiError(error.code, { message: error.message })
   if (error instanceof LogFull) return new ApiError('log_full', { retryAfter: 30 })
   if (error instanceof LogBroken || error instanceof LogClosed)
     return new ApiError('log_unavailable', { retryAfter: 10 })
@@ -34,7 +32,7 @@ function asApiError(error: unknown, request: FastifyRequest): ApiError {
   if (isCancelled(error)) return new ApiError('store_unavailable', { retryAfter: 1 })
   if (isBeingRebuilt(error)) return new ApiError('store_unavailable', { retryAfter: 1 })
   if (isTimeout(error)) return new ApiError('store_timeout', { retryAfter: 30 })
-  return fastifyFault(error as FastifyError, request)
+  return fastifyFault(error as FastifyError)
 }
 
 /** ClickHouse: 394 QUERY_WAS_CANCELLED. */
@@ -54,8 +52,8 @@ function isTimeout(error: unknown): boolean {
   return error instanceof Error && (code === '159' || error.name === 'TimeoutError')
 }
 
-function fastifyFault(error: FastifyError, request: FastifyRequest): ApiError {
-  if (error.validation !== undefined) return validationFault(error, request)
+function fastifyFault(error: FastifyError): ApiError {
+  if (error.validation !== undefined) return validationFault(error)
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ApiError('body_too_large')
@@ -69,21 +67,11 @@ function fastifyFault(error: FastifyError, request: FastifyRequest): ApiError {
   return status >= 400 && status < 500 ? new ApiError('request_malformed') : new ApiError('internal')
 }
 
-function validationFault(error: FastifyError, request: FastifyRequest): ApiError {
+function validationFault(error: FastifyError): ApiError {
   const fault = error.validation?.[0]
   const inside = fault?.instancePath.split('/')[1]
   const extra = fault?.keyword === 'additionalProperties' ? fault.params.additionalProperty : undefined
-  if (typeof extra === 'string') {
-    const code = laterParameters.includes(extra) ? 'not_supported_yet' : 'parameter_unknown'
-    return new ApiError(code, { field: extra })
-  }
-  const asked = (request.query as Record<string, unknown> | undefined)?.by
-  if (inside === 'by' && laterSourceKinds.includes(String(asked))) {
-    return new ApiError('not_supported_yet', {
-      field: 'by',
-      message: `Sources by ${asked} need rules or enrichment, which this version does not have yet; use ip, org or header_from.`,
-    })
-  }
+  if (typeof extra === 'string') return new ApiError('parameter_unknown', { field: extra })
   const missing = fault?.keyword === 'required' ? String(fault.params.missingProperty) : undefined
   const field = missing ?? inside ?? error.validationContext ?? 'request'
   if (error.validationContext === 'body') {

@@ -1,4 +1,5 @@
 /** Every error code of the API, once, with its status and a sentence that tells a person what to do next. */
+import type { RuleProblem } from './replays.ts'
 
 export const errorCodes = {
   authentication_missing: { status: 401, message: 'Send a key: Authorization: Bearer KEY.' },
@@ -13,6 +14,27 @@ export const errorCodes = {
     message: 'The bytes of this mail are no longer kept (retention, or a missing blob).',
   },
   generation_unknown: { status: 404, message: 'There is no such generation; /api/v1/status names the live one.' },
+  rule_set_unknown: {
+    status: 404,
+    message: 'There is no such rule set; GET /api/v1/rule-sets lists those that there are.',
+  },
+  rules_invalid: { status: 422, message: 'The rules have errors; each is named with its line and column.' },
+  decision_invalid: { status: 422, message: 'A decision cannot be carried out; its message says why.' },
+  parent_unusable: { status: 409, message: 'The generation to build on is not kept any more; start again.' },
+  start_point_unknown: { status: 409, message: 'A generation starts from ingest or from enriched.' },
+  epoch_unknown: { status: 409, message: 'There is no such observation epoch; begin one with re-observe.' },
+  not_building: { status: 409, message: 'The generation is not being built, so this cannot be done with it.' },
+  not_paused: { status: 409, message: 'The generation is not paused.' },
+  not_former: { status: 409, message: 'The generation was not live before, or is not kept any more.' },
+  already_live: { status: 409, message: 'The generation is live already.' },
+  not_caught_up: { status: 409, message: 'The generation has not caught up yet; look at its status and try again.' },
+  coverage_shrinks: {
+    status: 409,
+    message: 'The generation covers less mail than the live one; add accept_gap to promote it all the same.',
+  },
+  nothing_to_roll_back: { status: 409, message: 'No generation that was live before is kept any more.' },
+  nothing_to_compare: { status: 409, message: 'Name two generations: the one of the address, and against=.' },
+  generation_gone: { status: 410, message: 'The generation was cancelled or retired, and its tables are gone.' },
   cursor_expired: { status: 410, message: 'The generation of this cursor is gone; begin again without a cursor.' },
   cursor_invalid: {
     status: 400,
@@ -20,7 +42,6 @@ export const errorCodes = {
   },
   parameter_invalid: { status: 400, message: 'A parameter has a value that it cannot have.' },
   parameter_unknown: { status: 400, message: 'There is no such parameter here; /docs lists those that there are.' },
-  not_supported_yet: { status: 400, message: 'This needs rules or enrichment, which this version does not have yet.' },
   day_invalid: { status: 400, message: 'A day is written YYYY-MM-DD and must exist.' },
   range_reversed: { status: 400, message: 'The range ends before it begins; swap from and to.' },
   range_too_long: { status: 400, message: 'The range has too many steps; ask for interval=month or a shorter range.' },
@@ -37,6 +58,7 @@ export const errorCodes = {
   },
   content_encoding_unsupported: { status: 415, message: 'Send the mail uncompressed, without Content-Encoding.' },
   body_type_unsupported: { status: 415, message: 'This call takes JSON: send Content-Type: application/json.' },
+  rules_type_unsupported: { status: 415, message: 'Send the rule file as it is, with Content-Type: text/yaml.' },
   too_busy: { status: 503, message: 'Too many bytes are being received at once; try again in a moment.' },
   log_full: {
     status: 503,
@@ -72,6 +94,7 @@ export interface ErrorDetails {
   /** Seconds for the Retry-After header. */
   readonly retryAfter?: number
   readonly progress?: { readonly done: number; readonly total: number }
+  readonly problems?: readonly RuleProblem[]
 }
 
 /** Thrown by a handler to answer with an error of the list. */
@@ -81,6 +104,7 @@ export class ApiError extends Error {
   readonly field: string | null
   readonly retryAfter: number | undefined
   readonly progress: { readonly done: number; readonly total: number } | undefined
+  readonly problems: readonly RuleProblem[] | undefined
 
   constructor(code: ErrorCode, details: ErrorDetails = {}) {
     super(details.message ?? errorCodes[code].message)
@@ -89,11 +113,13 @@ export class ApiError extends Error {
     this.field = details.field ?? null
     this.retryAfter = details.retryAfter
     this.progress = details.progress
+    this.problems = details.problems
   }
 
   body(): ErrorBody {
-    const error = { code: this.code, message: this.message, field: this.field }
-    return { error: this.progress === undefined ? error : { ...error, progress: this.progress } }
+    const { code, message, field, progress, problems } = this
+    const more = { ...(progress === undefined ? {} : { progress }), ...(problems === undefined ? {} : { problems }) }
+    return { error: { code, message, field, ...more } }
   }
 }
 
@@ -103,5 +129,6 @@ export interface ErrorBody {
     readonly message: string
     readonly field: string | null
     readonly progress?: { readonly done: number; readonly total: number }
+    readonly problems?: readonly RuleProblem[]
   }
 }

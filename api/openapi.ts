@@ -23,6 +23,7 @@ export async function describeApi(server: Server, version: string): Promise<void
         { name: 'dmarc', description: 'Aggregate reports (RFC 7489, RFC 9990)' },
         { name: 'tls', description: 'TLS reports (RFC 8460)' },
         { name: 'failures', description: 'Failure reports (RFC 6591, RFC 9991)' },
+        { name: 'replay', description: 'Rule sets, generations, and what changing rules does to the past' },
         { name: 'operation', description: 'How the server does' },
       ],
     },

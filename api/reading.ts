@@ -2,6 +2,7 @@
 import type { FastifyReply } from 'fastify'
 import type { Parameters, Store } from '../projections/store.ts'
 import type { Generation, TableName } from '../topics/generation.ts'
+import { generationOfCursor } from './cursor.ts'
 import { ApiError } from './errors.ts'
 
 export interface Stamp {
@@ -34,26 +35,42 @@ const limits = (seconds: number) =>
   `max_bytes_before_external_sort = ${MEMORY / 2}, max_bytes_before_external_group_by = ${MEMORY / 2}, ` +
   `optimize_read_in_order = 1, do_not_merge_across_partitions_select_final = 1`
 
+/** A generation that is or was there; of one that is gone no table is left. */
+export interface NamedGeneration {
+  readonly generation: Generation
+  readonly gone: boolean
+}
+
 interface ReadingSource {
   readonly store: Store
   generation(): Generation
+  generationNamed(name: string): NamedGeneration | null
   rebuilding(): { done: number; total: number } | null
 }
 
+/** The generation asked for, that of the cursor, or the live one. */
+function pinned(source: ReadingSource, asked: { generation?: string | undefined; cursor?: string | undefined }) {
+  const name = asked.generation ?? (asked.cursor === undefined ? undefined : generationOfCursor(asked.cursor))
+  if (name === undefined) return source.generation()
+  const found = source.generationNamed(name)
+  if (found !== null && !found.gone) return found.generation
+  if (asked.generation !== undefined) throw new ApiError('generation_unknown', { field: 'generation' })
+  throw new ApiError('cursor_expired', { field: 'cursor' })
+}
+
 /**
- * Throws `rebuilding` and `generation_unknown`. Without a reply the statements outlive the client: for answers that
+ * Throws `rebuilding`, `generation_unknown` and `cursor_expired`. A cursor goes on in the generation that it was made
+ * in, whatever was promoted meanwhile. Without a reply the statements outlive the client: for answers that
  * several clients share.
  */
 export function openReading(
   source: ReadingSource,
-  asked: { generation?: string | undefined; partial?: boolean | undefined },
+  asked: { generation?: string | undefined; partial?: boolean | undefined; cursor?: string | undefined },
   reply: FastifyReply | null,
 ): Reading {
   const progress = source.rebuilding()
   if (progress !== null && asked.partial !== true) throw new ApiError('rebuilding', { progress, retryAfter: 5 })
-  const generation = source.generation()
-  const names: readonly (string | undefined)[] = [generation.name, String(generation.number), undefined]
-  if (!names.includes(asked.generation)) throw new ApiError('generation_unknown', { field: 'generation' })
+  const generation = pinned(source, asked)
   const gone = reply === null ? {} : { signal: signalOf(reply) }
   const reading: Reading = {
     generation,

@@ -1,5 +1,6 @@
 /** Filters on the records of aggregate reports, shared by the list of records and by the sources of a domain. */
 import ipaddr from 'ipaddr.js'
+import { verdictNames } from '../topics/verdicts.ts'
 import { ApiError } from './errors.ts'
 import { anyCondition, anyEntry, type Condition, domainName, oneOf } from './filters.ts'
 import { filter } from './schemas.ts'
@@ -16,7 +17,14 @@ export const recordFilters = {
   spf: filter('pass (aligned), fail (all others), or the word as sent'),
   header_from: filter('domain of the From field'),
   selector: filter('DKIM selector'),
+  sender: filter('id of the sender that the rules name, none for no sender'),
+  verdict: filter(verdictNames.join(', ')),
+  ptr: filter('forward-confirmed name of the source, or a domain that it is below; none for no name'),
+  asn: filter('autonomous system of the source: 15169 or AS15169; none for not known'),
+  country: filter('country of the source (ISO 3166-1 alpha-2); none for not known'),
 }
+/** What the filters above take, as a request gives it. */
+export type RecordFilters = Readonly<Partial<Record<keyof typeof recordFilters, readonly string[]>>>
 
 type Values = readonly string[] | undefined
 
@@ -27,14 +35,8 @@ export function reportConditions(asked: { domain?: Values; org?: Values }): Cond
   ]
 }
 
-export function recordConditions(asked: {
-  ip?: Values
-  disposition?: Values
-  dkim?: Values
-  spf?: Values
-  header_from?: Values
-  selector?: Values
-}): Condition[] {
+/** Conditions on what the reports say and what was observed; those on verdicts are in `verdictConditions`. */
+export function recordConditions(asked: RecordFilters): Condition[] {
   return [
     ...anyCondition(asked.ip, addressCondition),
     ...anyCondition(asked.disposition, dispositionCondition),
@@ -42,7 +44,57 @@ export function recordConditions(asked: {
     ...anyCondition(asked.spf, alignmentCondition('spf')),
     ...oneOf('header_from', 'header_from', asked.header_from, domainName),
     ...anyEntry('selector', 'dkim_selector', asked.selector),
+    ...anyCondition(asked.ptr, ptrCondition),
+    ...oneOf('asn', 'toString(asn)', asked.asn, asnOf),
+    ...oneOf('country', 'country', asked.country, (country) => noneAs('', country.toUpperCase())),
   ]
+}
+
+/** Conditions on what the rules say. */
+export function verdictConditions(asked: Pick<RecordFilters, 'sender' | 'verdict'>): Condition[] {
+  return [
+    ...oneOf('sender', 'sender', asked.sender, (sender) => noneAs('', sender)),
+    ...oneOf('verdict', 'verdict', asked.verdict, verdictOf),
+  ]
+}
+
+/** What the table of verdicts says of a record as well, so that a filter on it needs no facts. */
+const knownToVerdicts: Readonly<Record<'disposition' | 'dkim' | 'spf', readonly string[]>> = {
+  disposition: ['none', 'quarantine', 'reject'],
+  dkim: ['pass', 'fail'],
+  spf: ['pass', 'fail'],
+}
+
+/** Whether the filters ask for anything that only the table of facts says. */
+export function needFacts(asked: RecordFilters): boolean {
+  const { header_from, selector, ptr, asn, country } = asked
+  if ([header_from, selector, ptr, asn, country].some((values) => values !== undefined)) return true
+  return (['disposition', 'dkim', 'spf'] as const).some((field) =>
+    asked[field]?.some((value) => !knownToVerdicts[field].includes(value.replace(/^!/, ''))),
+  )
+}
+
+const noneAs = (empty: string, value: string) => (value.toLowerCase() === 'none' ? empty : value)
+
+function verdictOf(value: string): string {
+  if ((verdictNames as readonly string[]).includes(value)) return value
+  const message = `There is no verdict ${JSON.stringify(value)}; the verdicts are ${verdictNames.join(', ')}.`
+  throw new ApiError('parameter_invalid', { field: 'verdict', message })
+}
+
+function asnOf(value: string): string {
+  if (value.toLowerCase() === 'none') return '0'
+  const digits = /^(?:as)?(\d{1,10})$/i.exec(value)?.[1]
+  if (digits !== undefined) return String(Number(digits))
+  const message = `${JSON.stringify(value)} is no autonomous system; write 15169 or AS15169.`
+  throw new ApiError('parameter_invalid', { field: 'asn', message })
+}
+
+/** Equal to the name or below it. */
+function ptrCondition(value: string, index: number): Condition {
+  const name = `ptr_${index}`
+  const sql = `ptr = {${name}:String} OR ({${name}:String} != '' AND endsWith(ptr, concat('.', {${name}:String})))`
+  return { sql, parameters: { [name]: noneAs('', domainName(value)) } }
 }
 
 /** What sums count as none is found as none: everything but quarantine and reject. */

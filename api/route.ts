@@ -9,6 +9,8 @@ import type { Log } from '../topics/log.ts'
 import type { ApiKey, Scope } from './auth.ts'
 import type { MailBodies } from './mail-body.ts'
 import type { Metrics } from './metrics.ts'
+import type { NamedGeneration } from './reading.ts'
+import type { Replays } from './replays.ts'
 import type { StatusSource } from './stages.ts'
 
 export interface ApiDependencies {
@@ -17,6 +19,8 @@ export interface ApiDependencies {
   readonly blobs: Blobs
   /** The live generation. */
   generation(): Generation
+  /** By name (`g2`) or number; null when there never was one. */
+  generationNamed(name: string): NamedGeneration | null
   /** Mails larger than this travel as a claim check. */
   readonly inlineBytes: number
   readonly maxMailBytes: number
@@ -33,6 +37,7 @@ export interface ApiDependencies {
   rebuilding(): { done: number; total: number } | null
   /** True when the live generation was begun by another reader than the one at work. */
   parserChanged(): boolean
+  readonly replays: Replays
   readonly logger: FastifyBaseLogger
 }
 

@@ -1,5 +1,6 @@
 /** Schemas that several routes share: each validates, types and documents. */
-import Type, { type TProperties, type TSchema } from 'typebox'
+import Type, { type TNumber, type TProperties, type TSchema } from 'typebox'
+import { type Verdict, verdictNames } from '../topics/verdicts.ts'
 
 export const text = (description?: string) => nullable(Type.String(described(description)))
 export const nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
@@ -86,6 +87,12 @@ export const messageSums = {
   quarantine: count(),
   reject: count(),
 }
+
+/** Messages by verdict; they add up to the messages of the reports that are judged. */
+export const verdictSums = closed(
+  Object.fromEntries(verdictNames.map((verdict) => [verdict, count()])) as Record<Verdict, TNumber>,
+  'messages by verdict; null while there are no rules',
+)
 
 /** What `/domains` and `summary` say of a domain or of a span of time. */
 export const domainSums = {

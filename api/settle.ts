@@ -23,8 +23,8 @@ async function heads(log: Log, topic: string): Promise<Ends> {
 
 /**
  * Resolves when all events of the first stage's topic before `ends` (default: its heads of now) are processed and what
- * came of them is in the store. `stages` go from upstream to downstream: the first reads mail, the others project.
- * Rejects with the signal's reason when it aborts first.
+ * came of them is in the store. A stage is waited for when the stage that writes its topic has passed: what arrives
+ * later delays nothing. Rejects with the signal's reason when it aborts first.
  */
 export async function settle(
   log: Log,
@@ -32,8 +32,18 @@ export async function settle(
   signal: AbortSignal,
   ends?: Ends,
 ): Promise<void> {
-  const [first, ...projecting] = stages
-  if (first === undefined) return
-  await passed(first, ends ?? (await heads(log, first.topic)), signal)
-  await Promise.all(projecting.map(async (stage) => passed(stage, await heads(log, stage.topic), signal)))
+  const [first] = stages
+  if (first !== undefined) await settleFrom(log, first, stages, signal, ends ?? (await heads(log, first.topic)))
+}
+
+async function settleFrom(
+  log: Log,
+  stage: StageSource,
+  stages: readonly StageSource[],
+  signal: AbortSignal,
+  ends: Ends,
+): Promise<void> {
+  await passed(stage, ends, signal)
+  const next = stages.filter(({ topic }) => stage.writes.includes(topic))
+  await Promise.all(next.map(async (one) => settleFrom(log, one, stages, signal, await heads(log, one.topic))))
 }

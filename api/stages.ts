@@ -29,6 +29,8 @@ export interface StageSource {
   readonly stage: string
   readonly generation: string
   readonly topic: string
+  /** Topics that it writes: their readers come after it. */
+  readonly writes: readonly string[]
   /** The offset to be read next by partition; a projection gives the store's own positions, others the committed ones. */
   positions(): Promise<ReadonlyMap<number, number>>
   rate(): number

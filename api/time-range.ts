@@ -14,6 +14,9 @@ const DEFAULT_DAYS = 30
 const FIRST_DAY = '1970-01-01'
 const LAST_DAY = '2149-06-06'
 
+/** The range of what has no days, such as a list of rule sets. */
+export const ALL_DAYS: TimeRange = { from: FIRST_DAY, to: LAST_DAY }
+
 export function dayOf(instant: number | Date): string {
   return new Date(instant).toISOString().slice(0, 10)
 }

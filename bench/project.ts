@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { dmarcRecords } from '../projections/dmarc-records.ts'
 import { type EmbeddedStore, openEmbeddedStore } from '../projections/embedded-store.ts'
+import { FeedList, feedsOf } from '../projections/feeds.ts'
 import { eventReader, runProjections } from '../projections/run.ts'
-import { recreateStore } from '../projections/schema.ts'
+import { layoutOf, recreateStore } from '../projections/schema.ts'
 import { ProjectionState } from '../projections/state.ts'
 import { winningDmarcRecords, winningDmarcReports, winningDmarcReportsOfMany } from '../projections/winners.ts'
 import { eventTypes, topicSettings } from '../topics/all.ts'
@@ -171,8 +172,8 @@ async function measureGathering(): Promise<void> {
 
 async function measureLoop(folder: string, store: EmbeddedStore): Promise<void> {
   const log = await openSqliteLog({ path: join(folder, 'log.sqlite') })
-  const options = { prefix: '', maxMailBytes: 1e7, retentionIngest: null, retentionPrivate: null }
-  for (const topic of topicSettings(options, (name) => generation.topics[name])) await log.createTopic(topic)
+  const options = { maxMailBytes: 1e7, retentionIngest: null, retentionPrivate: null }
+  for (const topic of topicSettings(options, generation)) await log.createTopic(topic)
   const codec = await EventCodec.open(log, eventTypes)
   const reports = Math.ceil(LOGGED / RECORDS_A_REPORT)
   let events: NewEvent[] = []
@@ -181,7 +182,7 @@ async function measureLoop(folder: string, store: EmbeddedStore): Promise<void> 
     events.push({ key: chunk.report_key, value: codec.encode(DmarcRecordsRead, chunk) })
     events.push({ key: chunk.report_key, value: codec.encode(DmarcReportRead, closingOf(chunk, RECORDS_A_REPORT)) })
     if (events.length >= 1000 || report === reports - 1) {
-      await log.append(generation.topics.reports, events)
+      await log.append(generation.topics.enriched, events)
       events = []
     }
   }
@@ -189,15 +190,23 @@ async function measureLoop(folder: string, store: EmbeddedStore): Promise<void> 
     `log to queryable rows, ${reports} reports of ${RECORDS_A_REPORT}`,
     'records/s',
     async () => {
-      await recreateStore(store, generation)
+      await recreateStore(store, layoutOf(generation))
       const stop = new AbortController()
       const state = new ProjectionState()
       const start = performance.now()
       const run = runProjections(
-        { log, codec: eventReader(codec), store, generation, signal: stop.signal, rebuilt: true },
+        {
+          log,
+          codec: eventReader(codec),
+          store,
+          feeds: new FeedList(feedsOf([generation])),
+          recreate: () => recreateStore(store, layoutOf(generation)),
+          signal: stop.signal,
+          rebuilt: true,
+        },
         state,
       )
-      while (!(await state.caughtUp('reports', log, generation))) await sleep(5)
+      while (!(await state.caughtUp(generation.topics.enriched, log))) await sleep(5)
       const seconds = (performance.now() - start) / 1000
       stop.abort()
       await run

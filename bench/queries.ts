@@ -50,8 +50,24 @@ await inTemporaryFolder(async (folder) => {
     await measure('summary of a random domain', (call) => `/domains/${some(call)}/summary?${range}`, 50)
     await measure('summary of the largest', () => `/domains/domain0.example/summary?${range}`, 150)
     await measure('sources by ip of the largest', () => `/domains/domain0.example/sources?by=ip&${range}`, 300)
+    for (const by of ['sender', 'asn', 'header_from'])
+      await measure(`sources by ${by} of the largest`, () => `/domains/domain0.example/sources?by=${by}&${range}`)
+    await measure(
+      'sources by ip of the largest, one verdict',
+      () => `/domains/domain0.example/sources?by=ip&verdict=unknown&${range}`,
+    )
+    await measure(
+      'what-if of the largest, p and sp',
+      () => `/domains/domain0.example/what-if?p=reject&sp=none&${range}`,
+    )
+    await measure('triage of a random domain', (call) => `/domains/${some(call)}/triage?since=${day(FIRST_DAY + 60)}`)
     await measure('/domains', () => `/domains?${range}`, 500)
+    await measure('/domains with verdicts', () => `/domains?fields=verdicts&${range}`)
     await measure('records of a random domain, first page', (call) => `/dmarc/records?domain=${some(call)}&${range}`)
+    await measure(
+      'records by verdict of a random domain',
+      (call) => `/dmarc/records?domain=${some(call)}&verdict=spoofed&${range}`,
+    )
     await measure('reports of a random domain, first page', (call) => `/dmarc/reports?domain=${some(call)}&${range}`)
   } finally {
     await server.stop()

@@ -3,7 +3,21 @@ import type { Command } from './command.ts'
 import { doctor } from './doctor.ts'
 import { importCommand } from './import.ts'
 import { parse } from './parse.ts'
+import { reObserve } from './re-observe.ts'
 import { rejects } from './rejects.ts'
+import { replay } from './replay.ts'
+import { rules } from './rules.ts'
+import { triage } from './triage.ts'
 import { up } from './up.ts'
 
-export const commands: readonly Command[] = [up, importCommand, parse, rejects, doctor]
+export const commands: readonly Command[] = [
+  up,
+  importCommand,
+  parse,
+  rejects,
+  rules,
+  replay,
+  triage,
+  reObserve,
+  doctor,
+]

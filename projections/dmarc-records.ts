@@ -1,33 +1,30 @@
 /** One row per record of an aggregate report and variant: the table behind every answer about sources. */
-import { DmarcRecordsRead } from '../topics/reports.ts'
+
+import { DmarcRecordsEnriched } from '../topics/enriched.ts'
+import { plausibleCount } from '../topics/plausible-count.ts'
 import {
   array,
   bool,
   date,
+  type FixedColumn,
   fixedHex,
   ipv6,
   lowCardinality,
   type NumberColumn,
   nullableFloat64,
   Offsets,
+  type StringColumn,
   string,
   uint32,
 } from './native.ts'
 import { defineProjection } from './projection.ts'
 import { dayNumber, parseAddress } from './values.ts'
 
-/** A count above this, below 1, or that is no number adds nothing to any total (`count_implausible`). */
-const MAX_PLAUSIBLE_COUNT = 1_000_000_000
-
-/** Messages that a record adds to totals. */
-export function plausibleMessages(count: number | null): number {
-  return count !== null && count >= 1 && count <= MAX_PLAUSIBLE_COUNT ? Math.floor(count) : 0
-}
-
 function recordColumns() {
   const reasons = new Offsets()
   const dkimResults = new Offsets()
   const spfResults = new Offsets()
+  const names = new Offsets()
   return {
     policy_domain: lowCardinality(),
     day: date(),
@@ -56,14 +53,21 @@ function recordColumns() {
     spf_domain: array(lowCardinality(), spfResults),
     spf_scope: array(lowCardinality(), spfResults),
     spf_result: array(lowCardinality(), spfResults),
+    observed: bool(),
+    ptr: string(),
+    ptr_names: array(string(), names),
+    asn: uint32(),
+    as_name: lowCardinality(),
+    country: lowCardinality(),
   }
 }
 type RecordColumns = ReturnType<typeof recordColumns>
-type Records = DmarcRecordsRead['records']
+type Records = DmarcRecordsEnriched['records']
 
 export const dmarcRecords = defineProjection({
   table: 'dmarc_records',
-  from: DmarcRecordsRead,
+  topic: 'enriched',
+  from: DmarcRecordsEnriched,
   columns: recordColumns,
   append(chunk, columns) {
     const { records } = chunk
@@ -86,17 +90,21 @@ export const dmarcRecords = defineProjection({
     columns.envelope_from.pushMapped(dict, records.envelope_from)
     columns.envelope_to.pushMapped(dict, records.envelope_to)
     appendLists(records, columns)
+    appendObservations(chunk, columns)
   },
 })
 
-function appendIndexes(first: number, rows: number, column: RecordColumns['record_index']): void {
+export function appendIndexes(first: number, rows: number, column: NumberColumn<Uint32Array>): void {
   const values = column.reserve(rows)
   for (let row = 0; row < rows; row++) values[column.length + row] = first + row
   column.length += rows
 }
 
 /** Addresses as 16 bytes; what is none is kept as text beside zeros. */
-function appendSources({ dict, source_ip }: Records, { source_ip: addresses, source_text }: RecordColumns): void {
+export function appendSources(
+  { dict, source_ip }: { readonly dict: readonly string[]; readonly source_ip: readonly number[] },
+  { source_ip: addresses, source_text }: { readonly source_ip: FixedColumn; readonly source_text: StringColumn },
+): void {
   const parsed = new Uint8Array(dict.length * 16)
   const state = new Uint8Array(dict.length)
   for (let row = 0; row < source_ip.length; row++) {
@@ -112,7 +120,7 @@ function appendCounts({ count: counts }: Records, { count, messages }: RecordCol
   for (let row = 0; row < counts.length; row++) {
     const stated = counts[row]!
     count.push(stated)
-    values[messages.length + row] = plausibleMessages(stated)
+    values[messages.length + row] = plausibleCount(stated)
   }
   messages.length += counts.length
 }
@@ -139,4 +147,67 @@ function appendLists(records: Records, columns: RecordColumns): void {
   columns.spf_domain.items.pushMapped(dict, records.spf_domain)
   columns.spf_scope.items.pushMapped(dict, records.spf_scope)
   columns.spf_result.items.pushMapped(dict, records.spf_result)
+}
+
+/** What was observed about each record's source; a source that is no address was not observed. */
+function appendObservations({ records, observations }: DmarcRecordsEnriched, columns: RecordColumns): void {
+  const { source_ip, dict: values } = records
+  const { dict, address, observed } = observations
+  const places = placesOf(values.length, address)
+  const firstName = namesBefore(observations.ptr_names)
+  const confirmed = confirmedNames(observations, firstName)
+  const rows = source_ip.length
+  const sawIt = columns.observed.reserve(rows)
+  const asn = columns.asn.reserve(rows)
+  const ptr = new Array<number>(rows)
+  const as_name = new Array<number>(rows)
+  const country = new Array<number>(rows)
+  const names: number[] = []
+  const counts = new Array<number>(rows)
+  for (let row = 0; row < rows; row++) {
+    const place = places[source_ip[row]!]!
+    const isKnown = place >= 0
+    sawIt[columns.observed.length + row] = isKnown && observed[place] === true ? 1 : 0
+    asn[columns.asn.length + row] = isKnown ? observations.asn[place]! : 0
+    ptr[row] = isKnown ? confirmed[place]! : 0
+    as_name[row] = isKnown ? observations.as_name[place]! : 0
+    country[row] = isKnown ? observations.country[place]! : 0
+    counts[row] = isKnown ? observations.ptr_names[place]! : 0
+    for (let name = 0; name < counts[row]!; name++) names.push(observations.ptr_name[firstName[place]! + name]!)
+  }
+  columns.observed.length += rows
+  columns.asn.length += rows
+  columns.ptr.pushMapped(dict, ptr)
+  columns.as_name.pushMapped(dict, as_name)
+  columns.country.pushMapped(dict, country)
+  columns.ptr_names.offsets.pushAll(counts)
+  columns.ptr_names.items.pushMapped(dict, names)
+}
+
+/** For each entry of the records' dictionary its row among the observations, -1 when it has none. */
+function placesOf(entries: number, addresses: readonly number[]): Int32Array {
+  const places = new Int32Array(entries).fill(-1)
+  for (let place = 0; place < addresses.length; place++) places[addresses[place]!] = place
+  return places
+}
+
+/** Where the names of each address begin. */
+function namesBefore(counts: readonly number[]): readonly number[] {
+  let before = 0
+  return counts.map((count) => {
+    before += count
+    return before - count
+  })
+}
+
+/** The first forward-confirmed name of each address, 0 when it has none. */
+function confirmedNames(
+  { ptr_names, ptr_name, ptr_confirmed }: DmarcRecordsEnriched['observations'],
+  firstName: readonly number[],
+): readonly number[] {
+  return ptr_names.map((count, place) => {
+    for (let name = firstName[place]!; name < firstName[place]! + count; name++)
+      if (ptr_confirmed[name] === true) return ptr_name[name]!
+    return 0
+  })
 }

@@ -19,6 +19,7 @@ import { dayNumber } from './values.ts'
 
 export const dmarcReports = defineProjection({
   table: 'dmarc_reports',
+  topic: 'enriched',
   from: DmarcReportRead,
   closes: true,
   columns: () => ({

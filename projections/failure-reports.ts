@@ -6,6 +6,7 @@ import { dayOfInstant } from './values.ts'
 
 export const failureReports = defineProjection({
   table: 'failure_reports',
+  topic: 'private',
   from: FailureReportRead,
   columns: () => ({
     reported_domain: lowCardinality(),

@@ -5,6 +5,7 @@ import { defineProjection } from './projection.ts'
 
 export const mail = defineProjection({
   table: 'mail',
+  topic: 'private',
   from: MailRead,
   columns: () => ({
     mail_id: fixedHex(32),

@@ -227,6 +227,11 @@ export class StringColumn implements Column {
     this.length++
   }
 
+  /** One row for each of `indexes`, which point into `dict`. */
+  pushMapped(dict: readonly string[], indexes: readonly number[]): void {
+    for (let row = 0; row < indexes.length; row++) this.push(dict[indexes[row]!]!)
+  }
+
   prefix(): readonly Uint8Array[] {
     return NO_BYTES
   }

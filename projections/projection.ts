@@ -3,7 +3,7 @@ import type { EventData, EventType } from '../topics/avro.ts'
 import type { TableName } from '../topics/generation.ts'
 import { type Column, clearColumns, encodeBlock, rowsOf } from './native.ts'
 
-export type ProjectedTopic = 'reports' | 'private' | 'rejects'
+export type ProjectedTopic = 'enriched' | 'private' | 'rejects' | 'verdicts'
 
 /** An event as the codec gives it; a projection takes those of its own type and leaves the others. */
 export interface ProjectedEvent {
@@ -32,6 +32,8 @@ export interface Projection {
 
 export interface ProjectionDefinition<E extends EventType, C extends Readonly<Record<string, Column>>> {
   readonly table: TableName
+  /** Where its events travel: those of `reports` are read on `enriched`, which carries all of them. */
+  readonly topic: ProjectedTopic
   readonly from: E
   readonly closes?: boolean
   readonly columns: () => C
@@ -44,7 +46,7 @@ export function defineProjection<E extends EventType, C extends Readonly<Record<
 ): Projection {
   return {
     table: definition.table,
-    topic: definition.from.topic as ProjectedTopic,
+    topic: definition.topic,
     closes: definition.closes ?? false,
     columnNames: Object.keys(definition.columns()),
     gather() {

@@ -5,6 +5,7 @@ import { defineProjection } from './projection.ts'
 
 export const rejects = defineProjection({
   table: 'rejects',
+  topic: 'rejects',
   from: MailRejected,
   columns: () => ({
     mail_id: fixedHex(32),

@@ -6,12 +6,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type DecodedEvent, type EventCodec, type EventType, UnknownSchema } from '../topics/avro.ts'
-import type { Generation } from '../topics/generation.ts'
 import type { Batch, Log, LogEvent } from '../topics/log.ts'
-import { projections } from './all.ts'
+import { type Feed, type FeedList, projectionsOf } from './feeds.ts'
 import { encodeBlock, lowCardinality, MAX_BLOCK_ROWS, uint16, uint32, uint64 } from './native.ts'
-import type { GatheredRows, ProjectedEvent, ProjectedTopic } from './projection.ts'
-import { POSITIONS_TABLE, projectedTopics, recreateStore, storedPositions } from './schema.ts'
+import type { GatheredRows, ProjectedEvent } from './projection.ts'
+import { POSITIONS_TABLE, type Positions, storedPositions } from './schema.ts'
 import { ProjectionState } from './state.ts'
 import { type Store, StoreDamaged, StoreUnavailable } from './store.ts'
 
@@ -20,7 +19,10 @@ export interface RunProjectionsOptions {
   /** Reads the events; it is taught schemas of other versions as they come. */
   readonly codec: EventReader
   readonly store: Store
-  readonly generation: Generation
+  /** What is projected; it may change while the loops run. */
+  readonly feeds: FeedList
+  /** Makes the store anew and empty, with the tables of all feeds. */
+  readonly recreate: () => Promise<void>
   readonly signal: AbortSignal
   /** Put before the names of consumer groups. */
   readonly groupPrefix?: string
@@ -30,7 +32,7 @@ export interface RunProjectionsOptions {
   readonly flushMilliseconds?: number
   /** True when the store was just made empty: progress is then told until it is filled up to the log's heads of now. */
   readonly rebuilt?: boolean
-  readonly onProgress?: (topic: ProjectedTopic, flushed: { readonly rows: number; readonly events: number }) => void
+  readonly onProgress?: (feed: Feed, flushed: { readonly rows: number; readonly events: number }) => void
   /** Told of what an operator should know: the store is away, or is rebuilt. */
   readonly onProblem?: (message: string) => void
 }
@@ -80,13 +82,12 @@ export async function runProjections(
   while (!options.signal.aborted) {
     const round = new AbortController()
     const signal = AbortSignal.any([options.signal, round.signal])
-    if (rebuilt) await state.beginRebuild(options.log, options.generation)
+    if (rebuilt) await state.beginRebuild(options.log, options.feeds.wanted())
     const requested = state.rebuildRequested(signal).then((reason) => {
       if (reason !== null) throw new StoreDamaged(reason)
     })
     const inRound = { ...options, signal }
-    const loops = projectedTopics.map((topic) => new TopicLoop(inRound, topic, state).run())
-    const all = [...loops, requested, watchTables(inRound)]
+    const all = [runFeeds(inRound, state), requested, watchTables(inRound)]
     try {
       await Promise.all(all)
     } catch (error) {
@@ -96,13 +97,48 @@ export async function runProjections(
       if (!(error instanceof StoreDamaged) && !isTableMissing(error)) throw error
       options.onProblem?.(`The store is rebuilt from the log: ${(error as Error).message}`)
       try {
-        await untilStoreAnswers(options, () => recreateStore(options.store, options.generation))
+        await untilStoreAnswers(options, () => options.recreate())
       } catch (failure) {
         if (options.signal.aborted) return
         throw failure
       }
       rebuilt = true
     }
+  }
+}
+
+/** Runs a loop for each feed that is wanted, and ends those that no longer are. Rejects when one of them does. */
+async function runFeeds(options: RunProjectionsOptions, state: ProjectionState): Promise<void> {
+  const { feeds, signal } = options
+  const running = new Map<string, { readonly ending: AbortController; readonly done: Promise<void> }>()
+  const failed = Promise.withResolvers<never>()
+  failed.promise.catch(() => {}) // met below, or after the signal by nobody
+  try {
+    while (!signal.aborted) {
+      const { version } = feeds
+      const wanted = feeds.wanted()
+      for (const [physical, { ending, done }] of running) {
+        if (wanted.some((feed) => feed.physical === physical)) continue
+        ending.abort()
+        await done
+        running.delete(physical)
+        state.forget(physical)
+      }
+      for (const feed of wanted) {
+        if (running.has(feed.physical)) continue
+        const ending = new AbortController()
+        const inLoop = { ...options, signal: AbortSignal.any([signal, ending.signal]) }
+        const done = new TopicLoop(inLoop, feed, state).run()
+        done.catch(failed.reject)
+        running.set(feed.physical, { ending, done })
+      }
+      feeds.applied(wanted)
+      await Promise.race([feeds.changed(version, signal), failed.promise])
+    }
+  } finally {
+    for (const { ending } of running.values()) ending.abort()
+    await Promise.allSettled([...running.values()].map(({ done }) => done))
+    feeds.applied([])
   }
 }
 
@@ -124,7 +160,7 @@ function isTableMissing(error: unknown): boolean {
 }
 
 /** Does the work until the store answers, with growing pauses. Rejects when the signal aborts. */
-async function untilStoreAnswers<T>(
+export async function untilStoreAnswers<T>(
   options: Pick<RunProjectionsOptions, 'signal' | 'onProblem'>,
   work: () => Promise<T>,
 ): Promise<T> {
@@ -149,10 +185,9 @@ class Flush {
   /** When the first event came. */
   since = 0
 
-  constructor(topic: ProjectedTopic) {
+  constructor(feed: Feed) {
     // Rows that close a report come last.
-    this.gathered = projections
-      .filter((projection) => projection.topic === topic)
+    this.gathered = projectionsOf(feed)
       .toSorted((a, b) => Number(a.closes) - Number(b.closes))
       .map((projection) => projection.gather())
   }
@@ -181,8 +216,7 @@ class Flush {
 
 class TopicLoop {
   readonly #options: RunProjectionsOptions
-  readonly #topic: ProjectedTopic
-  readonly #physical: string
+  readonly #feed: Feed
   readonly #state: ProjectionState
   readonly #flushRows: number
   /** One is filled while the other goes in: no more rows than that are ever held. */
@@ -193,22 +227,23 @@ class TopicLoop {
   #lastFlush = 0
   #pause = PAUSE_MILLISECONDS
   #failure: unknown
+  #stored: Promise<Positions> | undefined
   readonly #ending = new AbortController()
 
-  constructor(options: RunProjectionsOptions, topic: ProjectedTopic, state: ProjectionState) {
+  constructor(options: RunProjectionsOptions, feed: Feed, state: ProjectionState) {
     this.#options = options
-    this.#topic = topic
-    this.#physical = options.generation.topics[topic]
+    this.#feed = feed
     this.#state = state
     this.#flushRows = Math.min(options.flushRows ?? MAX_BLOCK_ROWS, MAX_BLOCK_ROWS)
-    this.#filling = new Flush(topic)
-    this.#spare = new Flush(topic)
+    this.#filling = new Flush(feed)
+    this.#spare = new Flush(feed)
   }
 
   async run(): Promise<void> {
-    const { log, signal, groupPrefix = '', generation } = this.#options
-    const reader = log.read(this.#physical, {
-      group: `${groupPrefix}project.${this.#topic}.${generation.name}`,
+    const { log, signal, groupPrefix = '' } = this.#options
+    const { topic, physical, owner } = this.#feed
+    const reader = log.read(physical, {
+      group: `${groupPrefix}project.${topic}.g${owner}`,
       signal: AbortSignal.any([signal, this.#ending.signal]),
       from: (partition) => this.#startOf(partition),
       maxBytes: BATCH_BYTES,
@@ -228,10 +263,10 @@ class TopicLoop {
 
   /** The store's own position wins over the group's; without one the partition is read from its beginning. */
   async #startOf(partition: number): Promise<number> {
-    const { store, generation } = this.#options
-    const positions = await untilStoreAnswers(this.#options, () => storedPositions(store, generation))
-    const start = positions.get(this.#physical)?.get(partition) ?? 0
-    this.#state.reached(this.#topic, partition, start)
+    const { physical } = this.#feed
+    this.#stored ??= untilStoreAnswers(this.#options, () => storedPositions(this.#options.store, [this.#feed]))
+    const start = (await this.#stored).get(physical)?.get(partition) ?? 0
+    this.#state.reached(physical, partition, start)
     return start
   }
 
@@ -319,7 +354,8 @@ class TopicLoop {
   }
 
   async #insert(flush: Flush): Promise<void> {
-    const { store, generation } = this.#options
+    const { store } = this.#options
+    const { physical, generation } = this.#feed
     const rows = flush.rows()
     for (const gathered of flush.gathered) {
       if (gathered.rows() === 0) continue
@@ -328,9 +364,9 @@ class TopicLoop {
     }
     const positions = this.#positionRows(flush)
     await untilStoreAnswers(this.#options, () => store.insert(POSITIONS_TABLE, positions))
-    for (const [partition, position] of flush.positions) this.#state.reached(this.#topic, partition, position)
-    this.#state.inserted(this.#topic, rows, flush.events)
-    this.#options.onProgress?.(this.#topic, { rows, events: flush.events })
+    for (const [partition, position] of flush.positions) this.#state.reached(physical, partition, position)
+    this.#state.inserted(physical, rows, flush.events)
+    this.#options.onProgress?.(this.#feed, { rows, events: flush.events })
     for (const batch of new Set(flush.batches.values())) await batch.commit()
   }
 
@@ -344,9 +380,9 @@ class TopicLoop {
     }
     for (const { table } of flush.gathered) {
       for (const [partition, position] of flush.positions) {
-        columns.generation.push(this.#options.generation.number)
+        columns.generation.push(this.#feed.owner)
         columns.projected_table.push(table)
-        columns.topic.push(this.#physical)
+        columns.topic.push(this.#feed.physical)
         columns.partition.push(partition)
         columns.next_offset.push(position)
       }

@@ -4,15 +4,17 @@
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { type Generation, type TableName, tableNames } from '../topics/generation.ts'
+import { firstGeneration, type Generation, type TableName, tableNames } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
 import { projections } from './all.ts'
-import type { ProjectedTopic } from './projection.ts'
+import { type Feed, feedsOf, tablesOf } from './feeds.ts'
 import { type Store, StoreDamaged } from './store.ts'
 import { viewsOf } from './views.ts'
 
 export const POSITIONS_TABLE = 'positions'
 const META_TABLE = 'store_meta'
+const VERSION_KEY = 'schema_version'
+const VIEWS_KEY = 'views'
 const CHECK_SECONDS = 3600
 
 /**
@@ -32,33 +34,30 @@ function tableStatement(table: TableName | typeof POSITIONS_TABLE, physical: str
   return sql.replaceAll('{table}', physical).replaceAll('{settings}', TABLE_SETTINGS)
 }
 
-interface Statement {
-  readonly drop: string
-  readonly create: string
+/** The statements that make a generation's tables, by physical name. */
+function tablesToMake({ tables }: Generation): readonly (readonly [physical: string, create: string])[] {
+  return tableNames.map((table) => [tables[table], tableStatement(table, tables[table])])
 }
 
-/** Everything a generation needs, in the order of creation. */
-function statementsOf(generation: Generation): readonly Statement[] {
-  return [
-    ...tableNames.map((table) => ({
-      drop: `DROP TABLE IF EXISTS ${generation.tables[table]} SYNC`,
-      create: tableStatement(table, generation.tables[table]),
-    })),
-    { drop: `DROP TABLE IF EXISTS ${POSITIONS_TABLE} SYNC`, create: tableStatement('positions', POSITIONS_TABLE) },
-    ...viewsOf(generation).map(({ name, sql }) => ({
-      drop: `DROP VIEW IF EXISTS ${name} SYNC`,
-      create: `CREATE VIEW ${name} AS ${sql}`,
-    })),
-  ]
-}
-
-/** Changes whenever a table, a view or a column that a projection writes does. */
-export function schemaVersion(generation: Generation): string {
-  const hash = createHash('sha256')
-  for (const { create } of statementsOf(generation)) hash.update(create).update('\0')
+/** Changes whenever a table, a view or a column that a projection writes does; not with the generations there are. */
+export function schemaVersion(): string {
+  const first = firstGeneration('')
+  const hash = createHash('sha256').update(tableStatement('positions', POSITIONS_TABLE))
+  for (const [, create] of tablesToMake(first)) hash.update(create).update('\0')
+  for (const { sql } of viewsOf(first)) hash.update(sql).update('\0')
   for (const { table, columnNames } of projections) hash.update(`${table}(${columnNames.join()})\0`)
   return hash.digest('hex')
 }
+
+/** The generations whose tables the store holds, and the one that the views show. */
+export interface StoreLayout {
+  readonly live: Generation
+  /** The live one among them. */
+  readonly kept: readonly Generation[]
+}
+
+/** A store of one generation. */
+export const layoutOf = (live: Generation): StoreLayout => ({ live, kept: [live] })
 
 export interface Prepared {
   /** The tables are empty and will be filled from the log. */
@@ -73,19 +72,27 @@ export interface Prepared {
  */
 export async function prepareStore(
   store: Store,
-  generation: Generation,
+  layout: StoreLayout,
   { log }: { readonly log: Log },
 ): Promise<Prepared> {
-  const version = schemaVersion(generation)
+  const version = schemaVersion()
   let state: StoreState
   try {
-    state = await stateOfStore(store, generation, log, version)
+    state = await stateOfStore(store, layout, log, version)
   } catch (error) {
     if (!(error instanceof StoreDamaged)) throw error
     state = { usable: false, reason: `it is damaged (${error.message})` }
   }
-  if (state.usable) return { rebuilt: false, reason: null }
-  await createAll(store, generation, version)
+  if (state.usable) {
+    // What a process began and did not finish: tables of a generation that was started, cancelled or retired.
+    for (const generation of layout.kept) await createTables(store, generation)
+    await dropTables(store, await unwantedTables(store, layout))
+    const views = viewsOf(layout.live).map(({ name }) => name)
+    const shown = (await tablesThere(store, views)).size === views.length ? await storedMeta(store, VIEWS_KEY) : null
+    if (shown !== layout.live.name) await switchViews(store, layout.live)
+    return { rebuilt: false, reason: null }
+  }
+  await createAll(store, layout, version)
   const { reason } = state
   return { rebuilt: true, reason: reason === null ? null : `The store is rebuilt from the log: ${reason}.` }
 }
@@ -93,29 +100,55 @@ export async function prepareStore(
 type StoreState = { readonly usable: true } | { readonly usable: false; readonly reason: string | null }
 
 /** Whether the store can go on as it is. Throws `StoreDamaged` when what says so cannot be read. */
-async function stateOfStore(store: Store, generation: Generation, log: Log, version: string): Promise<StoreState> {
-  const found = await storedVersion(store)
+async function stateOfStore(store: Store, layout: StoreLayout, log: Log, version: string): Promise<StoreState> {
+  const found = await storedMeta(store, VERSION_KEY)
   if (found === null) {
     const begun = await tableExists(store, POSITIONS_TABLE)
     return { usable: false, reason: begun ? 'it does not say which version made it' : null }
   }
   if (found !== version) return { usable: false, reason: 'it was made by another version' }
   const reason =
-    (await missingTables(store, generation)) ??
-    (await brokenParts(store, generation)) ??
-    (await positionsAheadOfLog(store, generation, log))
+    (await missingTables(store, layout)) ??
+    (await brokenParts(store, layout)) ??
+    (await positionsAheadOfLog(store, layout, log))
   return reason === null ? { usable: true } : { usable: false, reason }
 }
 
 /** Drops all tables and views and makes them anew, empty: the loops then read the log from its beginning. */
-export async function recreateStore(store: Store, generation: Generation): Promise<void> {
-  await createAll(store, generation, schemaVersion(generation))
+export async function recreateStore(store: Store, layout: StoreLayout): Promise<void> {
+  await createAll(store, layout, schemaVersion())
 }
 
-async function storedVersion(store: Store): Promise<string | null> {
+/** Makes the tables of a generation that are not there. */
+export async function createTables(store: Store, generation: Generation): Promise<void> {
+  const there = await tablesThere(store, Object.values(generation.tables))
+  for (const [physical, create] of tablesToMake(generation)) if (!there.has(physical)) await store.command(create)
+}
+
+/** Drops tables by their physical names; one that is not there is no error. */
+export async function dropTables(store: Store, physical: readonly string[]): Promise<void> {
+  for (const table of physical) await store.command(`DROP TABLE IF EXISTS ${table} SYNC`)
+}
+
+/** Makes the views show this generation, one view after another. */
+export async function switchViews(store: Store, live: Generation): Promise<void> {
+  for (const { name, sql } of viewsOf(live)) await store.command(`CREATE OR REPLACE VIEW ${name} AS ${sql}`)
+  await writeMeta(store, VIEWS_KEY, live.name)
+}
+
+/** The last word under the key, or null. */
+async function storedMeta(store: Store, key: string): Promise<string | null> {
   if (!(await tableExists(store, META_TABLE))) return null
-  const rows = await store.query<{ value: string }>(`SELECT value FROM ${META_TABLE} WHERE key = 'schema_version'`)
+  const rows = await store.query<{ value: string }>(
+    `SELECT value FROM ${META_TABLE} WHERE key = {key:String} ORDER BY written DESC LIMIT 1`,
+    { parameters: { key } },
+  )
   return rows[0]?.value ?? null
+}
+
+/** Key and value are our own words and digests. */
+async function writeMeta(store: Store, key: string, value: string): Promise<void> {
+  await store.command(`INSERT INTO ${META_TABLE} SELECT '${key}', '${value}', now64(6)`)
 }
 
 async function tableExists(store: Store, table: string): Promise<boolean> {
@@ -127,36 +160,61 @@ async function tableExists(store: Store, table: string): Promise<boolean> {
 }
 
 /** The version is written last, so that a store that was made halfway is made again. */
-async function createAll(store: Store, generation: Generation, version: string): Promise<void> {
+async function createAll(store: Store, layout: StoreLayout, version: string): Promise<void> {
   await store.command(`DROP TABLE IF EXISTS ${META_TABLE} SYNC`)
-  const statements = statementsOf(generation)
-  for (const { drop } of statements.toReversed()) await store.command(drop)
-  for (const { create } of statements) await store.command(create)
+  for (const { name } of viewsOf(layout.live)) await store.command(`DROP VIEW IF EXISTS ${name} SYNC`)
+  await dropTables(store, [...(await generationTables(store)), POSITIONS_TABLE])
+  await store.command(tableStatement('positions', POSITIONS_TABLE))
+  for (const generation of layout.kept) await createTables(store, generation)
   await store.command(
-    `CREATE TABLE ${META_TABLE} (key String, value String) ENGINE = MergeTree ORDER BY key
+    `CREATE TABLE ${META_TABLE} (key String, value String, written DateTime64(6)) ENGINE = MergeTree ORDER BY key
      SETTINGS fsync_after_insert = 1, fsync_part_directory = 1`,
   )
-  // `version` is our own hexadecimal digest.
-  await store.command(`INSERT INTO ${META_TABLE} SELECT 'schema_version', '${version}'`)
+  await switchViews(store, layout.live)
+  await writeMeta(store, VERSION_KEY, version)
 }
 
-async function missingTables(store: Store, generation: Generation): Promise<string | null> {
-  const wanted = [...Object.values(generation.tables), POSITIONS_TABLE, ...viewsOf(generation).map(({ name }) => name)]
+/** Every table of every generation that the store has, physical names. */
+async function generationTables(store: Store): Promise<string[]> {
+  const rows = await store.query<{ name: string }>(
+    `SELECT name FROM system.tables WHERE database = currentDatabase() AND match(name, {pattern:String})`,
+    { parameters: { pattern: `^(${tableNames.join('|')})__g[0-9]+$` } },
+  )
+  return rows.map(({ name }) => name)
+}
+
+const tablesOfAll = ({ kept }: StoreLayout) => [...new Set(kept.flatMap(({ tables }) => Object.values(tables)))]
+
+/** Tables of generations that are no longer kept, physical names. */
+export async function unwantedTables(store: Store, layout: StoreLayout): Promise<string[]> {
+  const wanted = new Set(tablesOfAll(layout))
+  return (await generationTables(store)).filter((name) => !wanted.has(name))
+}
+
+async function tablesThere(store: Store, wanted: readonly string[]): Promise<ReadonlySet<string>> {
   const rows = await store.query<{ name: string }>(
     'SELECT name FROM system.tables WHERE database = currentDatabase() AND name IN {wanted:Array(String)}',
     { parameters: { wanted } },
   )
-  const there = new Set(rows.map(({ name }) => name))
-  const missing = wanted.filter((name) => !there.has(name))
+  return new Set(rows.map(({ name }) => name))
+}
+
+/** A table that was filled and is gone. One that was not filled yet is simply made. */
+async function missingTables(store: Store, layout: StoreLayout): Promise<string | null> {
+  const there = await tablesThere(store, [POSITIONS_TABLE, ...tablesOfAll(layout)])
+  if (!there.has(POSITIONS_TABLE)) return `it lacks ${POSITIONS_TABLE}`
+  const begun = await store.query<{ topic: string }>(`SELECT DISTINCT topic FROM ${POSITIONS_TABLE}`)
+  const filled = feedsOf(layout.kept).filter(({ physical }) => begun.some(({ topic }) => topic === physical))
+  const missing = filled.flatMap(tablesOf).filter((name) => !there.has(name))
   return missing.length === 0 ? null : `it lacks ${missing.join(', ')}`
 }
 
 /** ClickHouse sets parts aside that it cannot load, and goes on without their rows. */
-async function brokenParts(store: Store, generation: Generation): Promise<string | null> {
+async function brokenParts(store: Store, layout: StoreLayout): Promise<string | null> {
   const rows = await store.query<{ table: string; name: string; reason: string }>(
     `SELECT table, name, reason FROM system.detached_parts WHERE database = currentDatabase()
      AND table IN {tables:Array(String)} AND (startsWith(reason, 'broken') OR reason IN ('unexpected', 'noquorum'))`,
-    { parameters: { tables: [...Object.values(generation.tables), POSITIONS_TABLE] } },
+    { parameters: { tables: [...tablesOfAll(layout), POSITIONS_TABLE] } },
   )
   const first = rows[0]
   return first === undefined ? null : `part ${first.name} of ${first.table} is ${first.reason}`
@@ -166,31 +224,28 @@ async function brokenParts(store: Store, generation: Generation): Promise<string
 export type Positions = ReadonlyMap<string, ReadonlyMap<number, number>>
 
 /** Where the store has got to. A partition that one of the topic's tables lacks is absent: it is to be read again. */
-export async function storedPositions(store: Store, generation: Generation): Promise<Positions> {
+export async function storedPositions(store: Store, feeds: readonly Feed[]): Promise<Positions> {
   const rows = await store.query<{ topic: string; partition: number; position: number; tables: number }>(
     `SELECT topic, partition, min(next) AS position, count() AS tables FROM (
        SELECT topic, partition, projected_table, max(next_offset) AS next FROM ${POSITIONS_TABLE}
-       WHERE generation = {generation:UInt32} GROUP BY topic, partition, projected_table)
+       WHERE topic IN {topics:Array(String)} GROUP BY topic, partition, projected_table)
      GROUP BY topic, partition`,
-    { parameters: { generation: generation.number } },
+    { parameters: { topics: feeds.map(({ physical }) => physical) } },
   )
+  const tablesOfTopic = new Map(feeds.map((feed) => [feed.physical, tablesOf(feed).length]))
   const positions = new Map<string, Map<number, number>>()
   for (const { topic, partition, position, tables } of rows) {
-    if (tables < tablesOf(generation, topic)) continue
+    if (tables < tablesOfTopic.get(topic)!) continue
     const ofTopic = positions.get(topic) ?? new Map<number, number>()
     positions.set(topic, ofTopic.set(partition, position))
   }
   return positions
 }
 
-function tablesOf(generation: Generation, physicalTopic: string): number {
-  return projections.filter(({ topic }) => generation.topics[topic] === physicalTopic).length
-}
-
 /** A log that was restored from a backup, or begun anew, holds less than the store was filled from. */
-async function positionsAheadOfLog(store: Store, generation: Generation, log: Log): Promise<string | null> {
+async function positionsAheadOfLog(store: Store, layout: StoreLayout, log: Log): Promise<string | null> {
   const known = await log.topics()
-  for (const [topic, positions] of await storedPositions(store, generation)) {
+  for (const [topic, positions] of await storedPositions(store, feedsOf(layout.kept))) {
     if (!known.includes(topic)) return `the log has no topic ${topic}`
     const watermarks = await log.watermarks(topic)
     for (const [partition, position] of positions) {
@@ -207,12 +262,16 @@ async function positionsAheadOfLog(store: Store, generation: Generation, log: Lo
  * or null. It takes seconds for
  * millions of rows: run it beside the work.
  */
-export async function checkStore(store: Store, generation: Generation): Promise<string | null> {
-  for (const table of [...Object.values(generation.tables), POSITIONS_TABLE]) {
+export async function checkStore(store: Store, layout: StoreLayout): Promise<string | null> {
+  for (const table of [...tablesOfAll(layout), POSITIONS_TABLE]) {
     const damage = await checkTable(store, table)
     if (damage !== null) return `table ${table} is damaged (${damage})`
   }
-  return findLackingRows(store, generation)
+  for (const generation of layout.kept) {
+    const lacking = await findLackingRows(store, generation)
+    if (lacking !== null) return lacking
+  }
+  return null
 }
 
 /** Tables whose rows are announced by the row that closes their report: how many, in which column of which table. */
@@ -252,5 +311,3 @@ async function checkTable(store: Store, table: string): Promise<string | null> {
     throw error
   }
 }
-
-export const projectedTopics: readonly ProjectedTopic[] = ['reports', 'private', 'rejects']

@@ -1,8 +1,6 @@
-/** How far the projections have got: for `/status`, `--wait`, readiness and metrics. */
-import type { Generation } from '../topics/generation.ts'
+/** How far the projections have got: for `/status`, `--wait`, readiness and metrics. Topics by their names on the log. */
 import type { Log } from '../topics/log.ts'
-import type { ProjectedTopic } from './projection.ts'
-import { projectedTopics } from './schema.ts'
+import type { Feed } from './feeds.ts'
 
 /** Rates are over the last so many milliseconds. */
 const RATE_MILLISECONDS = 10_000
@@ -18,32 +16,34 @@ interface Inserted {
   readonly events: number
 }
 
+const NOWHERE: ReadonlyMap<number, number> = new Map()
+
 export class ProjectionState {
-  readonly #positions = new Map<ProjectedTopic, Map<number, number>>(projectedTopics.map((topic) => [topic, new Map()]))
-  readonly #inserted = new Map<ProjectedTopic, Inserted[]>(projectedTopics.map((topic) => [topic, []]))
-  #heads: readonly { readonly topic: ProjectedTopic; readonly partition: number; readonly high: number }[] = []
+  readonly #positions = new Map<string, Map<number, number>>()
+  readonly #inserted = new Map<string, Inserted[]>()
+  #heads: readonly { readonly physical: string; readonly partition: number; readonly high: number }[] = []
   #requested: string | null = null
   #wake: () => void = () => {}
 
   /** The next offset by partition: all before it is in the store. Partitions that are not read yet are absent. */
-  positions(topic: ProjectedTopic): ReadonlyMap<number, number> {
-    return this.#positions.get(topic)!
+  positions(physical: string): ReadonlyMap<number, number> {
+    return this.#positions.get(physical) ?? NOWHERE
   }
 
   /** Events a second, lately. */
-  eventRate(topic: ProjectedTopic): number {
-    return this.#rate(topic, ({ events }) => events)
+  eventRate(physical: string): number {
+    return this.#rate(physical, ({ events }) => events)
   }
 
   /** Rows a second, lately (of the topic's largest table). */
-  rowRate(topic: ProjectedTopic): number {
-    return this.#rate(topic, ({ rows }) => rows)
+  rowRate(physical: string): number {
+    return this.#rate(physical, ({ rows }) => rows)
   }
 
   /** Whether all that is on the topic now is in the store. */
-  async caughtUp(topic: ProjectedTopic, log: Log, generation: Generation): Promise<boolean> {
-    const positions = this.positions(topic)
-    const watermarks = await log.watermarks(generation.topics[topic])
+  async caughtUp(physical: string, log: Log): Promise<boolean> {
+    const positions = this.positions(physical)
+    const watermarks = await log.watermarks(physical)
     return watermarks.every(({ partition, low, high }) => low === high || (positions.get(partition) ?? 0) >= high)
   }
 
@@ -51,8 +51,8 @@ export class ProjectionState {
   rebuilding(): Progress | null {
     let done = 0
     let total = 0
-    for (const { topic, partition, high } of this.#heads) {
-      done += Math.min(this.positions(topic).get(partition) ?? 0, high)
+    for (const { physical, partition, high } of this.#heads) {
+      done += Math.min(this.positions(physical).get(partition) ?? 0, high)
       total += high
     }
     if (done >= total) this.#heads = []
@@ -77,31 +77,41 @@ export class ProjectionState {
     return reason
   }
 
-  async beginRebuild(log: Log, generation: Generation): Promise<void> {
+  async beginRebuild(log: Log, feeds: readonly Feed[]): Promise<void> {
+    this.#positions.clear()
     const heads = []
-    for (const topic of projectedTopics) {
-      this.#positions.get(topic)!.clear()
-      for (const { partition, low, high } of await log.watermarks(generation.topics[topic]))
-        if (high > low) heads.push({ topic, partition, high })
+    for (const { physical } of feeds) {
+      for (const { partition, low, high } of await log.watermarks(physical))
+        if (high > low) heads.push({ physical, partition, high })
     }
     this.#heads = heads
   }
 
-  reached(topic: ProjectedTopic, partition: number, position: number): void {
-    this.#positions.get(topic)!.set(partition, position)
+  reached(physical: string, partition: number, position: number): void {
+    const positions = this.#positions.get(physical)
+    if (positions === undefined) this.#positions.set(physical, new Map([[partition, position]]))
+    else positions.set(partition, position)
   }
 
-  inserted(topic: ProjectedTopic, rows: number, events: number): void {
-    const list = this.#inserted.get(topic)!
+  inserted(physical: string, rows: number, events: number): void {
+    const list = this.#inserted.get(physical) ?? []
+    this.#inserted.set(physical, list)
     const now = performance.now()
     list.push({ at: now, rows, events })
     while (list[0]!.at < now - RATE_MILLISECONDS) list.shift()
   }
 
-  #rate(topic: ProjectedTopic, value: (inserted: Inserted) => number): number {
+  /** The topic is no longer projected. */
+  forget(physical: string): void {
+    this.#positions.delete(physical)
+    this.#inserted.delete(physical)
+    this.#heads = this.#heads.filter((head) => head.physical !== physical)
+  }
+
+  #rate(physical: string, value: (inserted: Inserted) => number): number {
     const since = performance.now() - RATE_MILLISECONDS
     let sum = 0
-    for (const inserted of this.#inserted.get(topic)!) if (inserted.at >= since) sum += value(inserted)
+    for (const inserted of this.#inserted.get(physical) ?? []) if (inserted.at >= since) sum += value(inserted)
     return sum / (RATE_MILLISECONDS / 1000)
   }
 }

@@ -6,6 +6,7 @@ import { dayNumber } from './values.ts'
 
 export const tlsFailures = defineProjection({
   table: 'tls_failures',
+  topic: 'enriched',
   from: TlsPoliciesRead,
   columns: () => ({
     policy_domain: lowCardinality(),

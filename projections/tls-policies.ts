@@ -6,6 +6,7 @@ import { dayNumber } from './values.ts'
 
 export const tlsPolicies = defineProjection({
   table: 'tls_policies',
+  topic: 'enriched',
   from: TlsPoliciesRead,
   columns: () => ({
     policy_domain: lowCardinality(),

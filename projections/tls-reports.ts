@@ -18,6 +18,7 @@ import { dayNumber } from './values.ts'
 
 export const tlsReports = defineProjection({
   table: 'tls_reports',
+  topic: 'enriched',
   from: TlsReportRead,
   closes: true,
   columns: () => ({

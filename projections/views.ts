@@ -3,9 +3,11 @@
  * nothing was said. A view switches to another generation as a whole.
  */
 import type { Generation } from '../topics/generation.ts'
+import { verdictNames } from '../topics/verdicts.ts'
 import {
   shownFailures,
   shownMail,
+  type Tables,
   unresolvedRejects,
   winningDmarcRecords,
   winningDmarcReports,
@@ -47,6 +49,11 @@ const dmarcRecordColumns = [
   'spf_domain',
   'spf_scope',
   'spf_result',
+  'observed',
+  said('ptr'),
+  'ptr_names',
+  'nullIf(asn, 0) AS asn',
+  ...['as_name', 'country', 'sender', 'verdict', 'rule', 'excluded'].map(said),
 ]
 
 const dmarcReportColumns = [
@@ -82,6 +89,7 @@ const dmarcReportColumns = [
   'none',
   'quarantine',
   'reject',
+  ...verdictNames,
   ...warnings,
   'parser_version',
 ]
@@ -158,6 +166,25 @@ const mailColumns = [
   'parser_version',
 ]
 
+const RECORD = 'policy_domain, day, report_key, variant, record_index'
+
+/** Records that count, with what the rules say of them. Both tables are read in order: whole years fit in memory. */
+function judgedRecords(tables: Tables): string {
+  return `SELECT * FROM (SELECT * FROM ${winningDmarcRecords(tables, '1')}) AS r
+    ANY LEFT JOIN (SELECT ${RECORD}, sender, verdict, rule, excluded FROM ${tables.record_verdicts} FINAL) AS v
+      USING (${RECORD}) SETTINGS join_algorithm = 'full_sorting_merge'`
+}
+
+/** Reports that count, with their messages by verdict: NULL until all their records are judged. */
+function reportsWithVerdicts(tables: Tables): string {
+  const sums = verdictNames.map((verdict) => `if(r.records = v.judged, v.${verdict}, NULL) AS ${verdict}`).join(', ')
+  const judged = verdictNames.map((verdict) => `sum(${verdict}) AS ${verdict}`).join(', ')
+  return `SELECT r.*, ${sums} FROM (${winningDmarcReports(tables, '1', ['*'])}) AS r
+    LEFT JOIN (SELECT policy_domain, day, report_key, variant, sum(records) AS judged, ${judged}
+      FROM ${tables.report_verdicts} FINAL GROUP BY policy_domain, day, report_key, variant) AS v
+      USING (policy_domain, day, report_key, variant)`
+}
+
 export interface View {
   readonly name: string
   /** The SELECT behind it. */
@@ -174,8 +201,8 @@ export function viewsOf(generation: Generation): readonly View[] {
   })
   const all = (from: string) => `SELECT * FROM ${from}`
   return [
-    view('v_dmarc_records', dmarcRecordColumns, all(winningDmarcRecords(tables, '1'))),
-    view('v_dmarc_reports', dmarcReportColumns, winningDmarcReports(tables, '1', ['*'])),
+    view('v_dmarc_records', dmarcRecordColumns, judgedRecords(tables)),
+    view('v_dmarc_reports', dmarcReportColumns, reportsWithVerdicts(tables)),
     view('v_tls_policies', tlsPolicyColumns, all(winningTlsPolicies(tables, '1'))),
     view('v_tls_failures', tlsFailureColumns, all(winningTlsFailures(tables, '1'))),
     view('v_failure_reports', failureColumns, shownFailures(tables, '1')),

@@ -7,6 +7,7 @@
  * the choice between equal ones certain. The tables are sorted so that the winner is the first row of its report.
  */
 import type { TableName } from '../topics/generation.ts'
+import { verdictNames } from '../topics/verdicts.ts'
 
 export type Tables = Readonly<Record<TableName, string>>
 
@@ -47,6 +48,26 @@ export function winningTlsReports(tables: Tables, condition: string, columns: re
 export function winningDmarcRecords(tables: Tables, reports: string, records = '1'): string {
   return `${tables.dmarc_records} FINAL WHERE (${reports}) AND (${records}) AND (report_key, variant) IN (
     ${winningDmarcReports(tables, reports, ['report_key', 'variant'])})`
+}
+
+/**
+ * One row per report that counts and whose records are all judged: the columns named, of its winner, and the messages
+ * by verdict. A report with no record is judged. `condition` may use only policy_domain, day and report_key.
+ */
+export function judgedDmarcReports(tables: Tables, condition: string, columns: readonly string[]): string {
+  const sums = verdictNames.map((verdict) => `sum(${verdict}) AS ${verdict}`).join(', ')
+  const wanted = [...new Set([...columns, 'report_key', 'variant', 'records'])]
+  return `SELECT ${[...columns.map((name) => `w.${name} AS ${name}`), ...verdictNames.map((name) => `v.${name} AS ${name}`)].join(', ')}
+    FROM (${winningDmarcReports(tables, condition, wanted)}) AS w
+    LEFT JOIN (SELECT report_key, variant, sum(records) AS judged, ${sums} FROM ${tables.report_verdicts} FINAL
+      WHERE ${condition} GROUP BY report_key, variant) AS v ON v.report_key = w.report_key AND v.variant = w.variant
+    WHERE w.records = v.judged`
+}
+
+/** What follows FROM: the verdicts of the reports that count and are judged, each once. */
+export function countedVerdicts(tables: Tables, condition: string): string {
+  return `${tables.record_verdicts} FINAL WHERE (${condition}) AND (report_key, variant) IN (
+    SELECT report_key, variant FROM (${judgedDmarcReports(tables, condition, ['report_key', 'variant'])}))`
 }
 
 /** What follows FROM: the policies of the TLS reports that count. `policies` may use any column of the policies. */

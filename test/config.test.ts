@@ -117,12 +117,20 @@ describe('readConfig', () => {
     expect(complaint({ MAILTRAIL_ROLE: 'api' })).toContain('Did you mean MAILTRAIL_ROLES?')
   })
 
-  test('what this version has no part for is refused, unless it is switched off', () => {
-    for (const name of ['KAFKA_BROKERS', 'CLICKHOUSE_URL', 'DATABASE_URL', 'MAILTRAIL_RULES', 'MAILTRAIL_RESOLVERS']) {
+  test('what this version has no part for is refused', () => {
+    for (const name of ['KAFKA_BROKERS', 'CLICKHOUSE_URL', 'DATABASE_URL']) {
       expect(complaint({ [name]: 'something' })).toContain('not part of this version')
       expect(complaint({ [name]: '' })).toBe('')
     }
-    expect(complaint({ MAILTRAIL_RESOLVERS: 'off' })).toBe('')
+  })
+
+  test('name servers are addresses with ports, those of the machine, or none', () => {
+    const resolvers = (text: string) => readConfig({}, { MAILTRAIL_RESOLVERS: text }).MAILTRAIL_RESOLVERS
+    expect(resolvers('')).toBe('system')
+    expect(resolvers('off')).toEqual([])
+    expect(resolvers('192.0.2.53:53, [2001:db8::53]:5353')).toEqual(['192.0.2.53:53', '[2001:db8::53]:5353'])
+    for (const wrong of ['192.0.2.53', ':53', 'on', '192.0.2.53:0', '192.0.2.53:53,'])
+      expect(complaint({ MAILTRAIL_RESOLVERS: wrong }), wrong).toContain('must be off, system, or name servers')
   })
 })
 

@@ -16,10 +16,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   projections: ['topics'],
   api: ['topics', 'projections', 'state'],
   sources: ['topics'],
+  generations: ['topics', 'rules', 'processors', 'projections', 'api'],
 }
-const COMPOSES = ['cli', 'main.ts']
+const COMPOSES = ['cli', 'main.ts', 'pipeline.ts']
 const ROOM_FOLDERS = [...Object.keys(MAY_IMPORT), 'cli', 'bench', 'test']
-const ROOT_FILES = ['main.ts', 'config.ts', 'vitest.config.ts']
+const ROOT_FILES = ['main.ts', 'pipeline.ts', 'config.ts', 'vitest.config.ts']
 /** Kinds of tests that belong to no single folder. */
 const TEST_FOLDERS = ['faults', 'hostile', 'soak']
 const FORBIDDEN_FOLDERS = ['src', 'lib', 'utils', 'helpers', 'common', 'types']
@@ -37,6 +38,8 @@ const SPOKEN_IN: Readonly<Record<string, RegExp>> = {
   fastify: /^api\//,
   typebox: /^api\//,
   '@fastify/type-provider-typebox': /^api\//,
+  // One file reads rules, the other writes decisions into them.
+  yaml: /^rules\/(yaml|edit)\.ts$/,
   // One pool for the log, one for `parse`, and what a worker needs to give its answer away.
   piscina: /^processors\/(parse-pool|parse-to-json|transfer)\.ts$/,
 }

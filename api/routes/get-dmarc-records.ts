@@ -6,7 +6,13 @@ import { allOf } from '../filters.ts'
 import { answerList, listRange } from '../lists.ts'
 import { itemsOf } from '../newest-first.ts'
 import { openReading } from '../reading.ts'
-import { recordConditions, recordFilters, reportConditions, reportFilters } from '../record-filters.ts'
+import {
+  recordConditions,
+  recordFilters,
+  reportConditions,
+  reportFilters,
+  verdictConditions,
+} from '../record-filters.ts'
 import type { Route } from '../route.ts'
 import { isoSeconds, said, sourceAddress } from '../said.ts'
 import { closed, count, day, errorAnswer, hexId, instant, listAnswer, listQuery, nullable, text } from '../schemas.ts'
@@ -36,9 +42,15 @@ const item = closed({
   envelope_to: text(),
   dkim_results: Type.Array(closed({ domain: text(), selector: text(), result: text(), human_result: text() })),
   spf_results: Type.Array(closed({ domain: text(), scope: text(), result: text() })),
-  sender: Type.Null({ description: 'the service behind the source; null while there are no rules' }),
-  verdict: Type.Null({ description: 'null while there are no rules' }),
-  rule: Type.Null({ description: 'the rule that decided; null while there are no rules' }),
+  observed: Type.Boolean({ description: 'DNS answered when it was asked about the address' }),
+  ptr: text('first forward-confirmed name of the source'),
+  ptr_names: Type.Array(Type.String(), { description: 'all names of the source, confirmed or not' }),
+  asn: nullable(Type.Number({ description: 'autonomous system of the source' })),
+  as_name: text(),
+  country: text('ISO 3166-1 alpha-2'),
+  sender: text('the service behind the source, as the rules name it; null when they name none'),
+  verdict: text('null while the record is not judged'),
+  rule: text('the rule that decided'),
 })
 type Item = Static<typeof item>
 
@@ -68,6 +80,7 @@ export const getDmarcRecords: Route = (server, context) => {
       range,
       reports: allOf(reportConditions(request.query)),
       records: allOf(recordConditions(request.query)),
+      verdicts: allOf(verdictConditions(request.query)),
     }
     const page = await answerList(
       { request, reply, reading, range },
@@ -121,8 +134,14 @@ function recordOf(row: RecordRow): Item {
       scope: said(row.spf_scope[i] ?? ''),
       result: said(row.spf_result[i] ?? ''),
     })),
-    sender: null,
-    verdict: null,
-    rule: null,
+    observed: row.observed,
+    ptr: said(row.ptr),
+    ptr_names: [...row.ptr_names],
+    asn: row.asn === 0 ? null : row.asn,
+    as_name: said(row.as_name),
+    country: said(row.country),
+    sender: said(row.sender),
+    verdict: said(row.verdict),
+    rule: said(row.rule),
   }
 }

@@ -4,7 +4,19 @@ import { type DmarcReportRow, dmarcReportFacts, dmarcReportFactsOf } from '../dm
 import { ApiError } from '../errors.ts'
 import { openReading } from '../reading.ts'
 import type { Route } from '../route.ts'
-import { closed, count, errorAnswer, hexId, idParam, instant, readQuery, stamp } from '../schemas.ts'
+import {
+  closed,
+  count,
+  errorAnswer,
+  hexId,
+  idParam,
+  instant,
+  nullable,
+  readQuery,
+  stamp,
+  verdictSums,
+} from '../schemas.ts'
+import { readVerdictSums } from '../verdict-sums.ts'
 
 const delivery = { mail_id: hexId('of /mail/{id}'), part: Type.String(), received_at: instant() }
 
@@ -13,12 +25,13 @@ const schema = {
   summary: 'One aggregate report',
   description:
     'Its records: `/dmarc/records?domain=…`. `conflicts` are other contents under the same identity: they are kept ' +
-    'and do not count. An id names one report, whatever the range.',
+    'and do not count. An id names one report, whatever the range. `verdicts` is null until all records are judged.',
   params: idParam,
   querystring: closed(readQuery),
   response: {
     200: closed({
       ...dmarcReportFacts,
+      verdicts: nullable(verdictSums),
       variant: Type.String(),
       deliveries: Type.Array(closed(delivery), { description: 'every mail that brought this content' }),
       conflicts: Type.Array(
@@ -51,8 +64,15 @@ export const getDmarcReport: Route = (server, context) => {
     const winner = rows[0]
     if (winner === undefined) throw new ApiError('report_unknown')
     const contents = [...new Set(rows.map(({ content }) => content))].filter((content) => content !== winner.content)
+    const verdicts = await readVerdictSums(
+      reading,
+      'policy_domain',
+      'policy_domain = {domain:String} AND day = {day:Date} AND report_key = toFixedString(unhex({id:String}), 32)',
+      { domain: winner.policy_domain, day: winner.day, id: request.params.id },
+    )
     return {
       ...dmarcReportFactsOf(winner),
+      verdicts: verdicts?.get(winner.policy_domain) ?? null,
       variant: winner.content,
       deliveries: deliveriesOf(rows, winner.content),
       conflicts: contents.map((content) => {

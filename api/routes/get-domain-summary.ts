@@ -3,9 +3,22 @@ import Type from 'typebox'
 import { domainName, shownDomain } from '../filters.ts'
 import { openReading } from '../reading.ts'
 import type { Route } from '../route.ts'
-import { closed, day, domainParam, domainSums, errorAnswer, readQuery, stamp } from '../schemas.ts'
+import {
+  closed,
+  day,
+  domainParam,
+  domainSums,
+  errorAnswer,
+  nullable,
+  readQuery,
+  stamp,
+  verdictSums,
+} from '../schemas.ts'
 import { reportFacts, SumsOverTime, type SumsRow, sumsOfFacts } from '../sums.ts'
-import { type Interval, intervalStart, intervalStarts, intervals, timeRange } from '../time-range.ts'
+import { type Interval, inRange, intervalStart, intervalStarts, intervals, timeRange } from '../time-range.ts'
+import { addVerdictSums, noVerdictSums, readVerdictSums, type VerdictSums } from '../verdict-sums.ts'
+
+const sums = { ...domainSums, verdicts: nullable(verdictSums) }
 
 const schema = {
   tags: ['domains'],
@@ -27,8 +40,8 @@ const schema = {
       from: day(),
       to: day(),
       interval: Type.Enum([...intervals]),
-      totals: closed({ domain: Type.String(), ...domainSums }),
-      series: Type.Array(closed({ start: day('first day of the interval'), ...domainSums })),
+      totals: closed({ domain: Type.String(), ...sums }),
+      series: Type.Array(closed({ start: day('first day of the interval'), ...sums })),
       ...stamp,
     }),
     '4xx': errorAnswer,
@@ -44,18 +57,23 @@ export const getDomainSummary: Route = (server, context) => {
     const starts = intervalStarts(range, interval)
     const domain = domainName(request.params.domain)
     const below = request.query.subdomains === true ? "OR endsWith(policy_domain, concat('.', {domain:String}))" : ''
-    const rows = await reading.query<SumsRow & { day: string }>(
-      `SELECT f.day AS day, ${sumsOfFacts}
-       FROM (SELECT * REPLACE(if(policy_domain = {domain:String}, policy_rank, 0) AS policy_rank)
-             FROM (${reportFacts(reading.tables, `(policy_domain = {domain:String} ${below})`)})) AS f
-       GROUP BY f.day ORDER BY f.day`,
-      { ...range, domain },
-    )
-    const totals = new SumsOverTime()
-    const steps = new Map(starts.map((start) => [start, new SumsOverTime()]))
+    const chosen = `(policy_domain = {domain:String} ${below})`
+    const [rows, verdicts] = await Promise.all([
+      reading.query<SumsRow & { day: string }>(
+        `SELECT f.day AS day, ${sumsOfFacts}
+         FROM (SELECT * REPLACE(if(policy_domain = {domain:String}, policy_rank, 0) AS policy_rank)
+               FROM (${reportFacts(reading.tables, chosen)})) AS f
+         GROUP BY f.day ORDER BY f.day`,
+        { ...range, domain },
+      ),
+      readVerdictSums(reading, 'day', `${inRange} AND ${chosen}`, { ...range, domain }),
+    ])
+    const totals = new Step(verdicts !== null)
+    const steps = new Map(starts.map((start) => [start, new Step(verdicts !== null)]))
     for (const row of rows) {
-      totals.add(row)
-      steps.get(intervalStart(row.day, interval))?.add(row)
+      const ofDay = verdicts?.get(row.day) ?? null
+      totals.add(row, ofDay)
+      steps.get(intervalStart(row.day, interval))?.add(row, ofDay)
     }
     return {
       domain,
@@ -67,4 +85,23 @@ export const getDomainSummary: Route = (server, context) => {
       ...reading.stamp,
     }
   })
+}
+
+/** An interval, or the whole range. */
+class Step {
+  readonly #sums = new SumsOverTime()
+  readonly #verdicts: VerdictSums | null
+
+  constructor(hasRules: boolean) {
+    this.#verdicts = hasRules ? noVerdictSums() : null
+  }
+
+  add(row: SumsRow, verdicts: VerdictSums | null): void {
+    this.#sums.add(row)
+    if (this.#verdicts !== null && verdicts !== null) addVerdictSums(this.#verdicts, verdicts)
+  }
+
+  value() {
+    return { ...this.#sums.value(), verdicts: this.#verdicts }
+  }
 }

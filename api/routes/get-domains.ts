@@ -5,9 +5,10 @@ import { allOf, domainName, oneOf, shownDomain } from '../filters.ts'
 import { answerList, listRange } from '../lists.ts'
 import { openReading, type Reading } from '../reading.ts'
 import type { Route } from '../route.ts'
-import { closed, count, domainSums, errorAnswer, listAnswer, listQuery, nullable } from '../schemas.ts'
+import { closed, count, domainSums, errorAnswer, listAnswer, listQuery, nullable, verdictSums } from '../schemas.ts'
 import { readSums, reportFacts, type SumsRow, sumsOfFacts } from '../sums.ts'
 import { inRange, type TimeRange } from '../time-range.ts'
+import { noVerdictSums, readVerdictSums } from '../verdict-sums.ts'
 
 const item = closed({
   domain: Type.String(),
@@ -15,7 +16,7 @@ const item = closed({
   ...domainSums,
   host_only: Type.Boolean({ description: 'known only from TLS policies about a host that receives mail (an MX)' }),
   sources: nullable(count('distinct source addresses; with fields=sources, else null')),
-  verdicts: Type.Null({ description: 'messages by verdict; null while there are no rules' }),
+  verdicts: nullable(verdictSums),
 })
 type Item = Static<typeof item>
 
@@ -26,7 +27,7 @@ const schema = {
   tags: ['domains'],
   summary: 'Domains, biggest first',
   description:
-    'Domains that only TLS reports speak of are here too. Example: `/api/v1/domains?from=2026-11-01&limit=10`',
+    'Domains that only TLS reports speak of are here too. `verdicts` comes with `fields=verdicts`, else it is null. Example: `/api/v1/domains?from=2026-11-01&limit=10`',
   querystring: closed({
     ...listQuery,
     fields: Type.Optional(
@@ -44,7 +45,10 @@ export const getDomains: Route = (server, context) => {
   server.get('/api/v1/domains', { schema }, async (request, reply) => {
     const reading = openReading(context, request.query, reply)
     const range = listRange(request.query, context.now())
-    const withSources = request.query.fields?.includes('sources') ?? false
+    const wanted = {
+      sources: request.query.fields?.includes('sources') ?? false,
+      verdicts: request.query.fields?.includes('verdicts') ?? false,
+    }
     const narrowed = allOf(oneOf('domain', 'policy_domain', request.query.domain, domainName))
     const page = await answerList(
       { request, reply, reading, range },
@@ -52,8 +56,7 @@ export const getDomains: Route = (server, context) => {
         item,
         key,
         keyOf: (domain: Item): Key => [domain.messages, domain.tls_successful + domain.tls_failed, domain.domain],
-        read: (after: Key | null, limit: number | null) =>
-          readDomains(reading, range, narrowed, after, limit, withSources),
+        read: (after: Key | null, limit: number | null) => readDomains(reading, range, narrowed, after, limit, wanted),
       },
     )
     return page ?? reply
@@ -71,7 +74,7 @@ async function* readDomains(
   narrowed: { sql: string; parameters: Readonly<Record<string, unknown>> },
   after: Key | null,
   limit: number | null,
-  withSources: boolean,
+  wanted: { readonly sources: boolean; readonly verdicts: boolean },
 ): AsyncGenerator<Item[]> {
   const [messages, sessions, domain] = after ?? [0, 0, '']
   const later = 'HAVING (-size, -sessions, policy_domain) > (-{messages:Float64}, -{sessions:Float64}, {domain:String})'
@@ -85,16 +88,23 @@ async function* readDomains(
     limit,
   )
   for await (const batch of rows) {
-    const sources = withSources ? await countSources(reading, range, batch) : null
+    const sources = wanted.sources ? await countSources(reading, range, batch) : null
+    const verdicts = wanted.verdicts ? await sumVerdicts(reading, range, batch) : null
     yield batch.map((row) => ({
       domain: row.policy_domain,
       name: shownDomain(row.policy_domain),
       ...readSums(row),
       host_only: Boolean(row.host),
       sources: sources === null ? null : (sources.get(row.policy_domain) ?? 0),
-      verdicts: null,
+      verdicts: verdicts === null ? null : (verdicts.get(row.policy_domain) ?? noVerdictSums()),
     }))
   }
+}
+
+function sumVerdicts(reading: Reading, range: TimeRange, domains: readonly { policy_domain: string }[]) {
+  const chosen = `${inRange} AND policy_domain IN ({domains:Array(String)})`
+  const parameters = { ...range, domains: domains.map((row) => row.policy_domain) }
+  return readVerdictSums(reading, 'policy_domain', chosen, parameters)
 }
 
 /** The exact number of distinct addresses of each domain. */

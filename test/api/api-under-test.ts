@@ -8,10 +8,11 @@ import { createServer } from '../../api/server.ts'
 import type { StageStatus } from '../../api/stages.ts'
 import { openBlobFolder } from '../../edges/blob-folder.ts'
 import { type EmbeddedStore, openEmbeddedStore } from '../../projections/embedded-store.ts'
-import { prepareStore } from '../../projections/schema.ts'
+import { layoutOf, prepareStore } from '../../projections/schema.ts'
 import { topicSettings } from '../../topics/all.ts'
 import { type TableName, tableNames } from '../../topics/generation.ts'
 import { openSqliteLog } from '../../topics/sqlite-log.ts'
+import { begun } from './replays-under-test.ts'
 import { generation, insertRows, type Row } from './rows.ts'
 
 export const NOW = new Date('2026-11-21T12:00:00.000Z')
@@ -43,15 +44,16 @@ export async function openApi(): Promise<ApiUnderTest> {
   const folder = await mkdtemp(join(tmpdir(), 'mailtrail-api-'))
   const store = await openEmbeddedStore({ folder: join(folder, 'store'), tmp: folder })
   const log = await openSqliteLog({ path: join(folder, 'log.sqlite') })
-  const options = { prefix: '', maxMailBytes: MAX_MAIL_BYTES, retentionIngest: null, retentionPrivate: null }
-  for (const topic of topicSettings(options, (name) => generation.topics[name])) await log.createTopic(topic)
-  await prepareStore(store, generation, { log })
+  const options = { maxMailBytes: MAX_MAIL_BYTES, retentionIngest: null, retentionPrivate: null }
+  for (const topic of topicSettings(options, generation)) await log.createTopic(topic)
+  await prepareStore(store, layoutOf(generation), { log })
   const stages: StageStatus[] = []
   const dependencies: ApiDependencies = {
     log,
     store,
     blobs: openBlobFolder(join(folder, 'blobs')),
     generation: () => generation,
+    generationNamed: (name) => (['g1', '1'].includes(name) ? { generation, gone: false } : null),
     inlineBytes: 256 * 1024,
     maxMailBytes: MAX_MAIL_BYTES,
     keys: [],
@@ -62,6 +64,7 @@ export async function openApi(): Promise<ApiUnderTest> {
     settle: async () => {},
     rebuilding: () => null,
     parserChanged: () => false,
+    replays: await begun(),
     logger: pino({ level: 'error' }),
   }
   const servers: Server[] = []

@@ -4,7 +4,9 @@ import { Value } from 'typebox/value'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { errorCodes } from '../../api/errors.ts'
 import { routes } from '../../api/routes/all.ts'
+import { createTables } from '../../projections/schema.ts'
 import { type ApiUnderTest, answerOf, openApi } from './api-under-test.ts'
+import { idOfRules, RULES } from './replays-under-test.ts'
 import {
   dmarcRecord,
   dmarcReport,
@@ -44,6 +46,8 @@ let document: Document
 beforeAll(async () => {
   api = await openApi()
   document = (await api.get<Document>('/openapi.json')).body
+  await api.dependencies.replays.start(idOfRules(RULES), 'enriched')
+  await createTables(api.store, api.dependencies.replays.control.generation('g2')!.generation)
   await fill()
 })
 afterAll(() => api.close())
@@ -89,6 +93,12 @@ const examples: Readonly<Record<string, string>> = {
   '/api/v1/tls/failures': '/api/v1/tls/failures',
   '/api/v1/failures': '/api/v1/failures',
   '/api/v1/failures/{id}': `/api/v1/failures/${idOf('f')}`,
+  '/api/v1/rule-sets': '/api/v1/rule-sets',
+  '/api/v1/rule-sets/{id}': `/api/v1/rule-sets/${idOfRules(RULES)}`,
+  '/api/v1/rule-sets/{id}/diff': `/api/v1/rule-sets/${idOfRules(RULES)}/diff?to=${idOfRules(RULES)}`,
+  '/api/v1/generations': '/api/v1/generations',
+  '/api/v1/generations/{id}': '/api/v1/generations/g1',
+  '/api/v1/generations/{id}/diff': '/api/v1/generations/g2/diff',
   '/health/live': '/health/live',
   '/health/ready': '/health/ready',
   '/metrics': '/metrics',

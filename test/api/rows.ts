@@ -1,9 +1,19 @@
 /** Rows as the projections write them, made by hand: what is not said takes a plain default. */
 import type { Store } from '../../projections/store.ts'
 import { hashOf } from '../../topics/cause.ts'
-import { firstGeneration, type TableName } from '../../topics/generation.ts'
+import { firstGeneration, type Generation, type TableName } from '../../topics/generation.ts'
+import {
+  OUTCOME_DKIM_ALIGNED,
+  OUTCOME_QUARANTINE,
+  OUTCOME_REJECT,
+  OUTCOME_SPF_ALIGNED,
+  type Verdict,
+  verdictNames,
+} from '../../topics/verdicts.ts'
 
 export const generation = firstGeneration('')
+/** The same tables under rules. */
+export const judgedGeneration: Generation = firstGeneration('', 'd0'.repeat(32))
 
 /** A FixedString, given in hex. */
 interface Hex {
@@ -102,6 +112,13 @@ export interface RecordGiven {
   readonly disposition?: string
   readonly header_from?: string
   readonly selector?: string
+  /** First confirmed name. */
+  readonly ptr?: string
+  readonly asn?: number
+  readonly country?: string
+  readonly sender?: string
+  readonly verdict?: Verdict
+  readonly excluded?: string
 }
 
 /** A record row of the report; the address may be one that is none. */
@@ -138,6 +155,75 @@ export function dmarcRecord(report: ReportGiven, index: number, given: RecordGiv
     spf_domain: [report.domain],
     spf_scope: [''],
     spf_result: [spf],
+    observed: given.ptr !== undefined,
+    ptr: given.ptr ?? '',
+    ptr_names: given.ptr === undefined ? [] : [given.ptr],
+    asn: given.asn ?? 0,
+    as_name: given.asn === undefined ? '' : `Network ${given.asn}`,
+    country: given.country ?? '',
+  }
+}
+
+/** What the rules say of the same record. */
+export function recordVerdict(report: ReportGiven, index: number, given: RecordGiven): Row {
+  const facts = dmarcRecord(report, index, given)
+  const { policy_domain, day, report_key, variant, record_index, source_ip, source_text, messages } = facts
+  const outcome =
+    (facts.dkim_aligned === true ? OUTCOME_DKIM_ALIGNED : 0) |
+    (facts.spf_aligned === true ? OUTCOME_SPF_ALIGNED : 0) |
+    (facts.disposition === 'quarantine' ? OUTCOME_QUARANTINE : 0) |
+    (facts.disposition === 'reject' ? OUTCOME_REJECT : 0)
+  return {
+    ...({ policy_domain, day, report_key, variant, record_index, source_ip, source_text, messages } as Row),
+    outcome,
+    sender: given.sender ?? '',
+    verdict: given.verdict ?? 'unknown',
+    rule: `rule-${given.verdict ?? 'unknown'}`,
+    excluded: given.excluded ?? '',
+  }
+}
+
+/** The sums of a chunk of records by verdict. */
+export function reportVerdict(report: ReportGiven, records: readonly RecordGiven[], chunk = 0): Row {
+  const sums = Object.fromEntries(verdictNames.map((verdict) => [verdict, 0])) as Record<Verdict, number>
+  for (const record of records) {
+    const { verdict, messages } = recordVerdict(report, 0, record)
+    sums[verdict as Verdict] += messages as number
+  }
+  return {
+    policy_domain: report.domain,
+    day: report.day,
+    report_key: hex(idOf(report.name)),
+    variant: hex(variantOf(report.variant ?? 'first')),
+    chunk,
+    records: records.length,
+    ...sums,
+  }
+}
+
+export interface JudgedReport {
+  readonly facts: readonly Row[]
+  readonly report: Row
+  readonly verdicts: readonly Row[]
+  readonly sums: Row
+}
+
+/** All rows that one delivery of a report leaves in the tables, in one chunk. */
+export function judgedReport(report: ReportGiven, records: readonly RecordGiven[]): JudgedReport {
+  const facts = records.map((record, index) => dmarcRecord(report, index, record))
+  const sum = (counts: (row: Row) => boolean) =>
+    facts.filter(counts).reduce((total, row) => total + (row.messages as number), 0)
+  const totals = {
+    full_pass: sum((row) => row.dkim_aligned === true && row.spf_aligned === true),
+    dkim_only: sum((row) => row.dkim_aligned === true && row.spf_aligned === false),
+    spf_only: sum((row) => row.dkim_aligned === false && row.spf_aligned === true),
+    failed: sum((row) => row.dkim_aligned === false && row.spf_aligned === false),
+  }
+  return {
+    facts,
+    report: dmarcReport({ ...report, records: records.length, totals }),
+    verdicts: records.map((record, index) => recordVerdict(report, index, record)),
+    sums: reportVerdict(report, records),
   }
 }
 

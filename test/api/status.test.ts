@@ -116,7 +116,14 @@ describe('stages', () => {
     const before = new Map((await log.watermarks('ingest')).map(({ partition, high }) => [partition, high]))
     const timestamp = api.dependencies.now().getTime() - 7000
     await log.append('ingest', [{ key: 'k', value, timestamp }])
-    const source = { stage: 's', generation: 'g1', topic: 'ingest', positions: async () => before, rate: () => 3 }
+    const source = {
+      stage: 's',
+      generation: 'g1',
+      topic: 'ingest',
+      writes: [],
+      positions: async () => before,
+      rate: () => 3,
+    }
     const [read] = await readStages(log, [source], api.dependencies.now)
     expect(read).toMatchObject({ stage: 's', lag: 1, lag_seconds: 7, rate: 3 })
   })

@@ -48,8 +48,8 @@ async function openBench(options: Partial<ParsePoolOptions> = {}): Promise<Bench
   await mkdir(spoolFolder)
   const log = await openSqliteLog({ path: join(folder, 'log.sqlite') })
   closers.push(() => log.close())
-  const kept = { prefix: '', maxMailBytes: 50 << 20, retentionIngest: null, retentionPrivate: null }
-  for (const topic of topicSettings(kept, physical)) await log.createTopic(topic)
+  const kept = { maxMailBytes: 50 << 20, retentionIngest: null, retentionPrivate: null }
+  for (const topic of topicSettings(kept, generation)) await log.createTopic(topic)
   const codec = await EventCodec.open(log, eventTypes)
   const pool = openParsePool({ schemaIds: codec.ids(), spoolFolder, limits: defaultLimits, workers: 2, ...options })
   closers.push(() => pool.close())

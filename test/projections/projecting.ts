@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedStore, type EmbeddedStoreOptions, openEmbeddedStore } from '../../projections/embedded-store.ts'
-import type { ProjectedTopic } from '../../projections/projection.ts'
+import { FeedList, feedsOf, projectedTopics } from '../../projections/feeds.ts'
 import { eventReader, type RunProjectionsOptions, runProjections } from '../../projections/run.ts'
-import { prepareStore } from '../../projections/schema.ts'
+import { layoutOf, prepareStore, recreateStore } from '../../projections/schema.ts'
 import { ProjectionState } from '../../projections/state.ts'
 import type { Store } from '../../projections/store.ts'
 import { eventTypes, topicSettings } from '../../topics/all.ts'
@@ -16,7 +16,7 @@ import { openSqliteLog, type SqliteLog } from '../../topics/sqlite-log.ts'
 import { EventMaker, type PlacedEvent } from './events.ts'
 
 export const generation = firstGeneration('')
-const topics: readonly ProjectedTopic[] = ['reports', 'private', 'rejects']
+const layout = layoutOf(generation)
 
 export async function temporaryFolder(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'mailtrail-projections-'))
@@ -29,8 +29,8 @@ export function openStore(folder: string, options: Partial<EmbeddedStoreOptions>
 /** A log with all topics, its codec, and a maker of events. */
 export async function openLog(path: string) {
   const log = await openSqliteLog({ path })
-  const options = { prefix: '', maxMailBytes: 1e6, retentionIngest: null, retentionPrivate: null }
-  for (const topic of topicSettings(options, (name) => generation.topics[name])) await log.createTopic(topic)
+  const options = { maxMailBytes: 1e6, retentionIngest: null, retentionPrivate: null }
+  for (const topic of topicSettings(options, generation)) await log.createTopic(topic)
   const codec = await EventCodec.open(log, eventTypes)
   return { log, codec, make: new EventMaker(codec, generation) }
 }
@@ -53,11 +53,20 @@ export async function startProjecting(
   options: Partial<RunProjectionsOptions> = {},
   state = new ProjectionState(),
 ): Promise<Running> {
-  const { rebuilt } = await prepareStore(store, generation, { log })
+  const { rebuilt } = await prepareStore(store, layout, { log })
   const codec = await EventCodec.open(log, eventTypes)
   const ending = new AbortController()
   const run = runProjections(
-    { log, codec: eventReader(codec), store, generation, signal: ending.signal, rebuilt, ...options },
+    {
+      log,
+      codec: eventReader(codec),
+      store,
+      feeds: new FeedList(feedsOf([generation])),
+      recreate: () => recreateStore(store, layout),
+      signal: ending.signal,
+      rebuilt,
+      ...options,
+    },
     state,
   )
   // Seen at once by whoever waits, and again by stop.
@@ -67,7 +76,8 @@ export async function startProjecting(
     state,
     async settled() {
       const caughtUp = async () => {
-        for (const topic of topics) while (!(await state.caughtUp(topic, log, generation))) await sleep(5)
+        for (const topic of projectedTopics)
+          while (!(await state.caughtUp(generation.topics[topic], log))) await sleep(5)
       }
       await Promise.race([caughtUp(), failed])
     },

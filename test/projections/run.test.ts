@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { EmbeddedStore } from '../../projections/embedded-store.ts'
+import { feedsOf } from '../../projections/feeds.ts'
 import { storedPositions } from '../../projections/schema.ts'
 import { type Store, StoreUnavailable } from '../../projections/store.ts'
 import type { SqliteLog } from '../../topics/sqlite-log.ts'
@@ -327,8 +328,8 @@ describe('the loops', () => {
     await running.settled()
     expect(performance.now() - began).toBeLessThan(2000)
     expect(await recordsShown()).toHaveLength(1)
-    const [position] = [...running.state.positions('reports')].filter(([, offset]) => offset > 0)
-    expect((await storedPositions(store, generation)).get('reports.g1')?.get(position![0])).toBe(position![1])
+    const [position] = [...running.state.positions('enriched.g1')].filter(([, offset]) => offset > 0)
+    expect((await storedPositions(store, feedsOf([generation]))).get('enriched.g1')?.get(position![0])).toBe(position![1])
     await running.stop()
   })
 

@@ -348,6 +348,29 @@ export function logContract(name: string, makeBackend: () => Promise<LogBackend>
       expect(lag).toEqual({ events: 1, oldest: 1_700_000_009_000 })
     })
 
+    test('a topic that is deleted leaves nothing behind, and its name can be used again', async () => {
+      await log.append(topic, numbered(0, 2))
+      await readEvents(log, topic, 2, { group: 'g', commit: true })
+      await log.deleteTopic(topic)
+      expect(await log.topics()).not.toContain(topic)
+      await expect(log.append(topic, numbered(2, 3))).rejects.toThrow(UnknownTopic)
+      await log.deleteTopic(topic)
+      await reopen()
+      expect(await log.topics()).not.toContain(topic)
+      await log.createTopic({ name: topic, partitions: 3, maxValueBytes: 1e6 })
+      expect(await log.size(topic)).toEqual({ events: 0, bytes: 0 })
+      expect([...(await log.committed(topic, 'g'))]).toEqual([])
+      await log.append(topic, [{ key: 'a', value: text('again') }])
+      expect((await readEvents(log, topic, 1, { group: 'g' })).map(textOf)).toEqual(['again'])
+    })
+
+    test('the size of a topic counts its events and their bytes', async () => {
+      await log.append(topic, numbered(0, 3))
+      const { events, bytes } = await log.size(topic)
+      expect(events).toBe(3)
+      expect(bytes).toBeGreaterThan(2)
+    })
+
     test('after close every verb says so', async () => {
       await log.append(topic, numbered(0, 5))
       const signal = AbortSignal.timeout(5000)
@@ -364,6 +387,8 @@ export function logContract(name: string, makeBackend: () => Promise<LogBackend>
       const verbs = [
         log.createTopic({ name: topic, partitions: 3, maxValueBytes: 1 }),
         log.topics(),
+        log.deleteTopic(topic),
+        log.size(topic),
         log.append(topic, numbered(0, 1)),
         firstOf(log.read(topic, { group: 'h', signal })),
         firstOf(log.follow(topic, { signal })),

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { sniff } from '../../../processors/formats/inflate.ts'
 import { defaultLimits } from '../../../processors/formats/limits.ts'
 import type { DmarcRecord } from '../../../processors/formats/shapes.ts'
-import { plausibleCount } from '../../../processors/formats/shapes.ts'
 import { readTlsReport } from '../../../processors/formats/tls-report.ts'
+import { plausibleCount } from '../../../topics/plausible-count.ts'
 import { corpusFiles, type ExpectedAggregate, type ExpectedTls, hasCorpus, readAggregate, unpack } from './reading.ts'
 
 const sum = (records: readonly DmarcRecord[], counts: (record: DmarcRecord) => boolean = () => true): number =>
