@@ -2,7 +2,8 @@
  * Network and country of an address, offline, from two data packages whose versions go into every observation:
  * `@ip-location-db/asn` (CC BY 4.0, see NOTICE) and `@ip-location-db/geo-whois-asn-country-mmdb` (CC0).
  */
-import { readFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, mkdir, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, extname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -29,8 +30,10 @@ export interface AddressData {
 }
 
 export interface AddressDataOptions {
-  /** Where the tables made from the packages are kept. */
+  /** Where the tables made from the packages are kept when the installation's own folder cannot be written. */
   readonly folder: string
+  /** The installation's own folder; default: `.cache` beside the data packages. */
+  readonly installed?: string
 }
 
 /** Twice what it needs; without a limit the thread takes 250 MB before it collects its garbage. */
@@ -38,14 +41,36 @@ const BUILD_MEMORY = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 8 }
 
 export const ADDRESS_DATA_VERSION = `asn ${asnPackage.version}, country ${countryPackage.version}`
 
+/** Beside the packages, so that they are made once for an installation and not once for each data folder. */
+function besidePackages(): string {
+  const asn = createRequire(import.meta.url).resolve('@ip-location-db/asn/package.json')
+  return join(dirname(asn), '..', '..', '.cache', 'mailtrail')
+}
+
+async function isWritable(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder, { recursive: true })
+    await access(folder, constants.W_OK)
+    return true
+  } catch {
+    return false // an installation that only its owner may change
+  }
+}
+
 /**
- * Opens the tables, and makes them first (one or two seconds in a thread of its own) when they are not in the folder, are
- * damaged, or were made from other versions of the packages. Rejects when a package is not installed whole.
+ * Opens the tables, and makes them first (one or two seconds in a thread of its own) when they are nowhere, are damaged,
+ * or were made from other versions of the packages. Rejects when a package is not installed whole.
  */
-export async function openAddressData({ folder }: AddressDataOptions): Promise<AddressData> {
-  const path = join(folder, `addresses-${asnPackage.version}-${countryPackage.version}.bin`)
-  const there = await readTables(path)
-  if (there !== null) return dataOf(there)
+export async function openAddressData({
+  folder,
+  installed = besidePackages(),
+}: AddressDataOptions): Promise<AddressData> {
+  const name = `addresses-${asnPackage.version}-${countryPackage.version}.bin`
+  for (const place of [installed, folder]) {
+    const there = await readTables(join(place, name))
+    if (there !== null) return dataOf(there)
+  }
+  const path = join((await isWritable(installed)) ? installed : folder, name)
   await buildTables(path)
   const made = await readTables(path)
   if (made === null) throw new Error(`${path} was just written and cannot be read back; check the disk.`)
@@ -56,7 +81,8 @@ async function readTables(path: string): Promise<AddressTables | null> {
   try {
     return decodeTables(await readFile(path), ADDRESS_DATA_VERSION)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
     throw error
   }
 }

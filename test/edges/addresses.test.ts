@@ -1,4 +1,14 @@
-import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { isIP } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,7 +27,7 @@ describe('the data packages', () => {
   let data: AddressData
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'mailtrail-addresses-'))
-    data = await openAddressData({ folder })
+    data = await openAddressData({ folder, installed: folder })
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -60,20 +70,31 @@ describe('the data packages', () => {
     expect(others).toEqual([])
     const path = join(folder, name!)
     const { mtimeMs, size } = statSync(path)
-    expect((await openAddressData({ folder })).find('8.8.8.8')).toEqual(data.find('8.8.8.8'))
+    expect((await openAddressData({ folder, installed: folder })).find('8.8.8.8')).toEqual(data.find('8.8.8.8'))
     expect(statSync(path).mtimeMs).toBe(mtimeMs)
 
     const file = openSync(path, 'r+')
     writeSync(file, Buffer.from([1, 2, 3, 4]), 0, 4, size - 1000)
     closeSync(file)
-    expect((await openAddressData({ folder })).find('8.8.8.8')).toEqual(data.find('8.8.8.8'))
+    expect((await openAddressData({ folder, installed: folder })).find('8.8.8.8')).toEqual(data.find('8.8.8.8'))
     expect(statSync(path).size).toBe(size)
 
     truncateSync(path, 5)
-    expect((await openAddressData({ folder })).find('8.8.8.8')).toEqual(data.find('8.8.8.8'))
+    expect((await openAddressData({ folder, installed: folder })).find('8.8.8.8')).toEqual(data.find('8.8.8.8'))
     expect(statSync(path).size).toBe(size)
     expect(readdirSync(folder)).toEqual([name])
   })
+})
+
+test('an installation that cannot be written leaves the tables to the data folder', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mailtrail-addresses-'))
+  // No folder can be made below a file, whoever asks.
+  const installed = join(folder, 'a-file')
+  writeFileSync(installed, '')
+  const data = await openAddressData({ folder, installed: join(installed, 'cache') })
+  expect(data.find('8.8.8.8').asn).toBe(15169)
+  expect(readdirSync(folder).some((name) => name.startsWith('addresses-'))).toBe(true)
+  rmSync(folder, { recursive: true, force: true })
 })
 
 describe('addresses as numbers', () => {

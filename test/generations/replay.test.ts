@@ -11,7 +11,6 @@ import { makeMails, writeMails } from '../report-mail.ts'
 
 afterEach(endAll)
 
-
 /** Calls everything that fails spoofed, but for one domain whose failures are its own. */
 const RULES = `
 version: 1
@@ -55,7 +54,8 @@ const publish = async (running: Running, rules: string) =>
 
 async function startReplay(running: Running, rules: string, from: 'enriched' | 'ingest' = 'enriched') {
   const rule_set = await publish(running, rules)
-  return (await answered<{ id: string }>(running.post('/generations', JSON.stringify({ rule_set, from }), json), 202)).id
+  return (await answered<{ id: string }>(running.post('/generations', JSON.stringify({ rule_set, from }), json), 202))
+    .id
 }
 
 const ready = (running: Running, id: string, seconds = 120) =>
@@ -74,7 +74,9 @@ async function answersOf(running: Running, generation?: string) {
   const sources = await Promise.all(
     domains.map(({ domain }) => running.list<Sums>(`/domains/${domain}/sources?by=ip&${asked}`)),
   )
-  const records = await running.list<{ verdict: string; sender: string | null; rule: string }>(`/dmarc/records?${asked}`)
+  const records = await running.list<{ verdict: string; sender: string | null; rule: string }>(
+    `/dmarc/records?${asked}`,
+  )
   return { domains, sources, records }
 }
 
@@ -95,7 +97,10 @@ describe('a replay', () => {
     const before = await running.list<Generation>('/generations')
     const rule_set = await publish(running, RULES)
     const body = JSON.stringify({ rule_set, from: 'enriched' })
-    const plan = await answered<{ events: number; tables: string[] }>(running.post('/generations?plan=true', body, json), 200)
+    const plan = await answered<{ events: number; tables: string[] }>(
+      running.post('/generations?plan=true', body, json),
+      200,
+    )
     expect(plan.events).toBeGreaterThan(0)
     expect(plan.tables).toEqual(['record_verdicts__g2', 'report_verdicts__g2'])
     expect((await running.list<Generation>('/generations')).map(({ id }) => id)).toEqual(before.map(({ id }) => id))
