@@ -84,6 +84,8 @@ const examples: Readonly<Record<string, string>> = {
   '/api/v1/domains': '/api/v1/domains?fields=sources',
   '/api/v1/domains/{domain}/summary': '/api/v1/domains/a.example/summary?interval=week',
   '/api/v1/domains/{domain}/sources': '/api/v1/domains/a.example/sources',
+  '/api/v1/domains/{domain}/what-if': '/api/v1/domains/a.example/what-if?p=reject',
+  '/api/v1/domains/{domain}/triage': '/api/v1/domains/a.example/triage',
   '/api/v1/dmarc/records': '/api/v1/dmarc/records?limit=1',
   '/api/v1/dmarc/reports': '/api/v1/dmarc/reports',
   '/api/v1/dmarc/reports/{id}': `/api/v1/dmarc/reports/${idOf('r')}`,

@@ -1,4 +1,5 @@
 /** Answers that speak of senders and verdicts, from tables filled with rows. */
+import { Value } from 'typebox/value'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Server } from '../../api/route.ts'
 import { type ApiUnderTest, openApi } from './api-under-test.ts'
@@ -281,7 +282,31 @@ describe('what counts', () => {
   })
 })
 
+interface Document {
+  readonly paths: Record<
+    string,
+    Record<string, { responses: Record<string, { content: Record<string, { schema: object }> }> }>
+  >
+}
+
 describe('other answers', () => {
+  test.each([
+    ['/domains', '?fields=verdicts&fields=sources'],
+    ['/domains/{domain}/summary', '?interval=week'],
+    ['/domains/{domain}/sources', '?by=asn'],
+    ['/domains/{domain}/sources', '?by=ip'],
+    ['/domains/{domain}/what-if', '?p=reject&sp=none'],
+    ['/domains/{domain}/triage', ''],
+    ['/dmarc/records', ''],
+  ])('%s%s is as the description says', async (path, query) => {
+    await insert(judgedReport(report, records))
+    const { paths } = (await server.inject({ url: '/openapi.json' })).json<Document>()
+    const { schema } = Object.values(paths[`/api/v1${path}`]!.get!.responses['200']!.content)[0]!
+    const answer = await ask(`${path.replace('{domain}', 'a.example')}${query}`)
+    expect([...Value.Errors(schema, answer)]).toEqual([])
+    if ('items' in answer) expect(answer.items).not.toEqual([])
+  })
+
   test('/domains has verdicts only when asked', async () => {
     await insert(judgedReport(report, records))
     expect((await itemsOf('/domains'))[0]?.verdicts).toBeNull()

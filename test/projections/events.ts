@@ -1,13 +1,14 @@
-/** Events as parse-mail makes them, from a few words: reports of records, TLS reports, mails, rejects. */
+/** Events as they are projected, from a few words: reports of records, TLS reports, mails, rejects. */
 
 import type { AnyEventType } from '../../topics/all.ts'
 import type { EventCodec } from '../../topics/avro.ts'
 import { eventId, hashOf } from '../../topics/cause.ts'
+import { DmarcRecordsEnriched, type DmarcRecordsEnriched as Enriched } from '../../topics/enriched.ts'
 import type { Generation } from '../../topics/generation.ts'
 import type { NewEvent } from '../../topics/log.ts'
 import { FailureReportRead, MailRead } from '../../topics/private.ts'
 import { MailRejected } from '../../topics/rejects.ts'
-import { DmarcRecordsRead, DmarcReportRead, TlsPoliciesRead, TlsReportRead } from '../../topics/reports.ts'
+import { DmarcReportRead, TlsPoliciesRead, TlsReportRead } from '../../topics/reports.ts'
 
 export interface RecordShape {
   readonly source_ip: string
@@ -45,6 +46,19 @@ const passes = (record: RecordShape) => [record.dkim === 'pass', record.spf === 
 const messages = (record: RecordShape) =>
   record.count !== null && record.count >= 1 && record.count <= 1e9 ? Math.trunc(record.count) : 0
 
+const nothingObserved: Enriched['observations'] = {
+  epoch: 1,
+  dict: [''],
+  address: [],
+  observed: [],
+  ptr_names: [],
+  ptr_name: [],
+  ptr_confirmed: [],
+  asn: [],
+  as_name: [],
+  country: [],
+}
+
 /** Makes events and frames them with the codec's schema ids. */
 export class EventMaker {
   readonly #codec: EventCodec<AnyEventType>
@@ -68,7 +82,7 @@ export class EventMaker {
   }
 
   dmarc(delivery: DmarcDelivery): PlacedEvent[] {
-    const topic = this.#generation.topics.reports
+    const topic = this.#generation.topics.enriched
     const org = delivery.org ?? 'receiver.example'
     const policy_domain = delivery.policy_domain ?? 'example.com'
     const day = delivery.day ?? '2026-10-01'
@@ -87,13 +101,14 @@ export class EventMaker {
     const events: PlacedEvent[] = []
     for (let first = 0; first < delivery.records.length; first += size) {
       const chunk = first / size
-      const value = this.#codec.encode(DmarcRecordsRead, {
+      const value = this.#codec.encode(DmarcRecordsEnriched, {
         ...this.#cause('DmarcRecordsRead', delivery, chunk),
         ...report,
         ...policy,
         chunk,
         first,
         records: recordColumns(delivery.records.slice(first, first + size)),
+        observations: nothingObserved,
       })
       events.push({ topic, key: report_key, value })
     }
@@ -137,7 +152,7 @@ export class EventMaker {
     mail?: string
     closed?: boolean
   }): PlacedEvent[] {
-    const topic = this.#generation.topics.reports
+    const topic = this.#generation.topics.enriched
     const org = 'tls.example'
     const day = '2026-10-01'
     const domain = delivery.domain ?? 'example.com'
@@ -296,7 +311,7 @@ function totalsOf(records: readonly RecordShape[]) {
   }
 }
 
-function recordColumns(records: readonly RecordShape[]): DmarcRecordsRead['records'] {
+function recordColumns(records: readonly RecordShape[]): Enriched['records'] {
   const dict = ['']
   const index = (value: string | undefined) => {
     const text = value ?? ''

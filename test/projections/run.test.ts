@@ -329,7 +329,9 @@ describe('the loops', () => {
     expect(performance.now() - began).toBeLessThan(2000)
     expect(await recordsShown()).toHaveLength(1)
     const [position] = [...running.state.positions('enriched.g1')].filter(([, offset]) => offset > 0)
-    expect((await storedPositions(store, feedsOf([generation]))).get('enriched.g1')?.get(position![0])).toBe(position![1])
+    expect((await storedPositions(store, feedsOf([generation]))).get('enriched.g1')?.get(position![0])).toBe(
+      position![1],
+    )
     await running.stop()
   })
 
