@@ -10,8 +10,8 @@ import { fileURLToPath } from 'node:url'
 const ROOT = dirname(fileURLToPath(import.meta.url))
 const DIST = join(ROOT, 'dist')
 /** What the command consists of. Tests, benchmarks and examples stay in the clone. */
-const SOURCES = ['*.ts', '{cli,topics,processors,rules,edges,projections,state,api,sources}/**/*.ts']
-const ASSETS = ['{topics,processors,rules,edges,projections,state,api,sources}/**/*.{sql,json,yaml}']
+const SOURCES = ['*.ts', '{cli,topics,processors,rules,generations,edges,projections,state,api,sources}/**/*.ts']
+const ASSETS = ['{topics,processors,rules,generations,edges,projections,state,api,sources}/**/*.{sql,json,yaml}']
 const LEFT_OUT = ['vitest.config.ts', 'topics/examples/**']
 
 const files = (patterns) => globSync(patterns, { cwd: ROOT, exclude: LEFT_OUT }).sort()

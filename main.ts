@@ -90,7 +90,8 @@ async function runCommand(argv: readonly string[], context: Context): Promise<nu
 }
 
 function overview(): string {
-  const rows = commands.map((command: Command) => `  ${command.name.padEnd(10)}${command.about.split('\n')[0]}`)
+  const width = Math.max(...commands.map(({ name }) => name.length)) + 2
+  const rows = commands.map((command: Command) => `  ${command.name.padEnd(width)}${command.about.split('\n')[0]}`)
   return `mailtrail ${VERSION}: keeps report mail, and answers who sends in your name.\n\n${rows.join('\n')}\n\nmailtrail COMMAND --help says more about each.\n`
 }
 

@@ -60,7 +60,7 @@ export interface Grouping {
   readonly parameters?: Parameters
 }
 
-/** `{total}` rows more than this are joined in order instead of by a table in memory. */
+/** Domains with more records are joined in order, which takes longer and no memory, instead of by a table in memory. */
 const JOINED_IN_MEMORY = 2_000_000
 /** Reports that are read one by one at most; their ids travel with the statement. */
 const MOST_ODD_REPORTS = 3000

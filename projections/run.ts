@@ -91,6 +91,7 @@ export async function runProjections(
     try {
       await Promise.all(all)
     } catch (error) {
+      if (error instanceof StoreDamaged || isTableMissing(error)) state.aboutToRebuild()
       round.abort()
       await Promise.allSettled(all)
       if (options.signal.aborted) return

@@ -23,6 +23,8 @@ export class ProjectionState {
   readonly #inserted = new Map<string, Inserted[]>()
   #heads: readonly { readonly physical: string; readonly partition: number; readonly high: number }[] = []
   #requested: string | null = null
+  /** From the request on until the heads to be reached are known. */
+  #isAboutToRebuild = false
   #wake: () => void = () => {}
 
   /** The next offset by partition: all before it is in the store. Partitions that are not read yet are absent. */
@@ -49,6 +51,7 @@ export class ProjectionState {
 
   /** Offsets done of those that the log held when the rebuild began, or null when none is under way. */
   rebuilding(): Progress | null {
+    if (this.#isAboutToRebuild) return { done: 0, total: 1 }
     let done = 0
     let total = 0
     for (const { physical, partition, high } of this.#heads) {
@@ -59,9 +62,15 @@ export class ProjectionState {
     return done >= total ? null : { done, total }
   }
 
+  /** Said by the loops as soon as the store is known to be lost. */
+  aboutToRebuild(): void {
+    this.#isAboutToRebuild = true
+  }
+
   /** Makes the loops stop, empty the store and fill it again. The reason is a sentence for the operator. */
   requestRebuild(reason: string): void {
     this.#requested = reason
+    this.#isAboutToRebuild = true
     this.#wake()
   }
 
@@ -85,6 +94,7 @@ export class ProjectionState {
         if (high > low) heads.push({ physical, partition, high })
     }
     this.#heads = heads
+    this.#isAboutToRebuild = false
   }
 
   reached(physical: string, partition: number, position: number): void {

@@ -121,7 +121,7 @@ describe('installed from the packed tarball', () => {
   test('the tarball holds the command, what it needs, and nothing else', () => {
     const paths = packed.map((path) => path.replace(/^package\//, ''))
     const known =
-      /^(dist\/.+\.(js|sql|json)|samples\/.+\.eml|mailtrail\.mjs|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+      /^(dist\/.+\.(js|sql|json|yaml)|samples\/.+\.eml|mailtrail\.mjs|package\.json|README\.md|CHANGELOG\.md|LICENSE|NOTICE)$/
     expect(paths.filter((path) => !known.test(path))).toEqual([])
     expect(paths.filter((path) => /^dist\/(test|bench|topics\/examples)\//.test(path))).toEqual([])
     expect(paths).toEqual(expect.arrayContaining(['dist/main.js', 'dist/package.json', 'LICENSE']))
