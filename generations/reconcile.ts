@@ -55,14 +55,15 @@ export class Reconciler {
 
   async #bring(): Promise<void> {
     const { log, store, control, loops, feeds, topicPrefix, topicOptions, signal, onProblem } = this.#options
+    // Read at once: what the control topic says may change at every wait below, and comes in the next round.
     const layout = layoutOf(control)
+    const wantedLoops = loopsOf(control, topicPrefix)
+    const wanted = feedsOf(activeGenerations(control).map(({ generation }) => generation))
     const surely = (work: () => Promise<void>) => untilStoreAnswers({ signal, onProblem }, work)
     await createTopics(log, layout.kept, topicOptions)
     for (const generation of layout.kept) await surely(() => createTables(store, generation))
-    const active = activeGenerations(control).map(({ generation }) => generation)
-    await loops.set(loopsOf(control, topicPrefix))
+    await loops.set(wantedLoops)
     const before = feeds.wanted()
-    const wanted = feedsOf(active)
     feeds.set(wanted)
     for (const { physical } of before)
       if (!wanted.some((feed) => feed.physical === physical)) await feeds.ended(physical, signal)
