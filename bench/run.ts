@@ -6,7 +6,19 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
-const all = ['parse', 'million', 'whole-way', 'post-mail', 'queries', 'disk', 'start-up', 'log', 'project', 'evaluate']
+const all = [
+  'parse',
+  'million',
+  'whole-way',
+  'post-mail',
+  'queries',
+  'disk',
+  'start-up',
+  'log',
+  'project',
+  'evaluate',
+  'replay',
+]
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !all.includes(name))
 if (unknown.length > 0) {

