@@ -7,6 +7,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
+import { PostPressure } from './api/post-pressure.ts'
 import { countRejected } from './api/rejected-mails.ts'
 import { createServer } from './api/server.ts'
 import { settle } from './api/settle.ts'
@@ -101,6 +102,7 @@ interface Parts {
   readonly blobs: Blobs
   readonly folders: Folders
   readonly topicOptions: TopicOptions
+  readonly posting: PostPressure
   /** Aborts when everything is to stop. */
   readonly stop: AbortController
   readonly breakWith: (error: unknown) => void
@@ -150,6 +152,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
     log,
     make: processorMakers(parts, observe),
     signal: stop.signal,
+    giveWay: (signal) => parts.posting.giveWay(signal),
     isLive: (physical) => isLiveTopic(control, physical),
     onProblem: (message) => logger.error(message),
     onFailure: breakWith,
@@ -254,7 +257,8 @@ async function openLog(
     topicOptions,
   )
   const blobs = openBlobFolder(folders.blobs)
-  return { config, closers, logger, log, codec, control, blobs, folders, topicOptions, stop, breakWith }
+  const posting = new PostPressure()
+  return { config, closers, logger, log, codec, control, blobs, folders, topicOptions, posting, stop, breakWith }
 }
 
 /** The rule file that the settings name, the one in the data folder, or the shipped one. */
@@ -361,10 +365,11 @@ function startProjecting(
   state: ProjectionState,
   rebuilt: boolean,
 ): Promise<void> {
-  const { config, logger, log, control, codec, stop, breakWith } = parts
+  const { config, logger, log, control, codec, posting, stop, breakWith } = parts
   const done = runProjections(
     {
       log,
+      giveWay: (signal) => posting.giveWay(signal),
       codec: eventReader(codec),
       store,
       feeds,
@@ -441,6 +446,7 @@ async function serve(
       return entry === null ? null : { generation: entry.generation, gone }
     },
     replays,
+    posting: parts.posting,
     inlineBytes: INLINE_BYTES,
     maxMailBytes: config.MAILTRAIL_MAX_MAIL_BYTES,
     keys: config.MAILTRAIL_API_KEYS,

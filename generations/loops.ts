@@ -60,6 +60,8 @@ export interface ProcessorLoopsOptions {
   readonly log: Log
   readonly make: ProcessorMakers
   readonly signal: AbortSignal
+  /** Asked before each batch of any loop: resolves when nothing more urgent is to be done in this process. */
+  readonly giveWay: (signal: AbortSignal) => Promise<void>
   /** Whether the topic belongs to the live generation. */
   readonly isLive: (physical: string) => boolean
   readonly onProblem: (message: string) => void
@@ -117,11 +119,14 @@ export class ProcessorLoops {
   }
 
   #run(loop: Loop, signal: AbortSignal, state: LoopState): Promise<void> {
-    const { log, make, onProblem, isLive } = this.#options
+    const { log, make, onProblem, isLive, giveWay } = this.#options
     const { generation, group } = loop
     const physical = (topic: LogicalTopic) => generation.topics[topic]
     const live = () => isLive(loop.writes)
-    const turn = (waiting: AbortSignal) => (live() ? Promise.resolve() : this.#yieldToLive(waiting))
+    const turn = async (waiting: AbortSignal) => {
+      await giveWay(waiting)
+      if (!live()) await this.#yieldToLive(waiting)
+    }
     const shared = { log, physical, group, signal, turn, onProblem }
     switch (loop.stage) {
       case 'parse-mail':

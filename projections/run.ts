@@ -32,6 +32,8 @@ export interface RunProjectionsOptions {
   readonly flushMilliseconds?: number
   /** True when the store was just made empty: progress is then told until it is filled up to the log's heads of now. */
   readonly rebuilt?: boolean
+  /** Asked before each batch: resolves when nothing more urgent is to be done in this process. */
+  readonly giveWay?: (signal: AbortSignal) => Promise<void>
   readonly onProgress?: (feed: Feed, flushed: { readonly rows: number; readonly events: number }) => void
   /** Told of what an operator should know: the store is away, or is rebuilt. */
   readonly onProblem?: (message: string) => void
@@ -313,6 +315,7 @@ class TopicLoop {
   }
 
   async #take(batch: Batch): Promise<void> {
+    await this.#options.giveWay?.(this.#options.signal)
     for (const event of batch.events) {
       if (this.#filling.rows() + ROWS_OF_ONE_EVENT > this.#flushRows || this.#filling.bytes > FLUSH_BYTES)
         await this.#flush()

@@ -48,6 +48,7 @@ export const postMail: Route = (server, context) => {
     // The schema describes the body; it comes as a stream, which is read and checked below.
     const validatorCompiler = () => () => true
     scope.post('/api/v1/mail', { schema, validatorCompiler, config: { scope: 'ingest' } }, async (request, reply) => {
+      reply.raw.once('close', context.posting.begin())
       const payload = request.body as NodeJS.ReadableStream | undefined
       const bytes = payload === undefined ? Buffer.alloc(0) : await context.bodies.receive(payload, reply.raw)
       if (bytes.length === 0) throw new ApiError('mail_empty')

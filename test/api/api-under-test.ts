@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import { PostPressure } from '../../api/post-pressure.ts'
 import type { ApiDependencies, Server } from '../../api/route.ts'
 import { createServer } from '../../api/server.ts'
 import type { StageStatus } from '../../api/stages.ts'
@@ -54,6 +55,7 @@ export async function openApi(): Promise<ApiUnderTest> {
     blobs: openBlobFolder(join(folder, 'blobs')),
     generation: () => generation,
     generationNamed: (name) => (['g1', '1'].includes(name) ? { generation, gone: false } : null),
+    posting: new PostPressure(),
     inlineBytes: 256 * 1024,
     maxMailBytes: MAX_MAIL_BYTES,
     keys: [],
