@@ -103,15 +103,19 @@ export interface Checksum {
   readonly hash: string
 }
 
-/** Rows of every view and a hash over them that no order changes. The data folder must not be in use. */
-export async function viewChecksums(data: string): Promise<Readonly<Record<string, Checksum>>> {
+/** Rows of every view and a hash over them, without the columns left out, that no order changes. The data folder must not be in use. */
+export async function viewChecksums(
+  data: string,
+  leftOut: readonly string[] = [],
+): Promise<Readonly<Record<string, Checksum>>> {
+  const columns = leftOut.length === 0 ? '*' : `* EXCEPT (${leftOut.join(', ')})`
   const tmp = await mkdtemp(join(tmpdir(), 'mailtrail-checksum-'))
   const store = await openEmbeddedStore({ folder: join(data, 'store'), tmp })
   try {
     const checksums: Record<string, Checksum> = {}
     for (const view of VIEWS) {
       const [row] = await store.query<Checksum>(
-        `SELECT count() AS rows, hex(sum(sipHash64(toString(tuple(*))))) AS hash FROM ${view}`,
+        `SELECT count() AS rows, hex(sum(sipHash64(toString(tuple(*))))) AS hash FROM (SELECT ${columns} FROM ${view})`,
       )
       checksums[view] = row!
     }

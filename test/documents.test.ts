@@ -151,3 +151,62 @@ describe('the questions in the README', () => {
     }
   })
 })
+
+describe('README, change a rule and replay', () => {
+  /** Commands of the section, each with the lines that are shown of its output. */
+  const section = read('README.md').split('## Change a rule and replay')[1]!.split('\n## ')[0]!
+  const steps = [...section.matchAll(/```console\n([\s\S]*?)```/g)].flatMap((block) =>
+    block[1]!
+      .split('$ npx mailtrail ')
+      .slice(1)
+      .map((step) => step.trimEnd().split('\n'))
+      .map(([command, ...shown]) => ({ command: command!, shown })),
+  )
+  const words = (line: string) => line.trim().replace(/\s+/g, ' ')
+  const beginOf = (line: string) => words(line.replace(/ …$/, ''))
+
+  test('the commands print what is shown', async () => {
+    expect(steps.length).toBeGreaterThan(7)
+    const folder = await tempFolder('readme')
+    const data = join(folder, 'data')
+    const running = await up(data, { paths: [SAMPLES] })
+    await running.says(/Read 16 mails/)
+    await running.idle()
+    for (const { command, shown } of steps) {
+      const [args, file] = command.split(' > ')
+      const line = `"${process.execPath}" "${join(ROOT, 'mailtrail.mjs')}" ${args} --data "${data}"`
+      const { stdout, stderr } = await run('sh', ['-c', `${line}${file === undefined ? '' : ` > ${file}`}`], {
+        cwd: folder,
+      }).catch((error: { code: number; stdout: string; stderr: string }) => {
+        // A diff that shows a change says so by its exit code.
+        if (error.code !== 3) throw error
+        return error
+      })
+      expect(stderr, command).toBe('')
+      const said = stdout.split('\n').map(words)
+      for (const expected of shown)
+        expect(
+          said.some((one) => one.startsWith(beginOf(expected))),
+          `${command}: ${expected}\n${stdout}`,
+        ).toBe(true)
+    }
+    await running.stop()
+  }, 120_000)
+
+  test('the samples have a record of each verdict', async () => {
+    const running = await up(join(await tempFolder('verdicts'), 'data'), { paths: [SAMPLES] })
+    await running.says(/Read 16 mails/)
+    await running.idle()
+    const items = await running.list<{ verdict: string }>('/dmarc/records?from=2026-10-01&to=2026-11-30')
+    const found = new Set(items.map(({ verdict }) => verdict))
+    expect([...found].sort()).toEqual([
+      'authenticated',
+      'forwarded',
+      'misconfigured',
+      'signing_broken',
+      'spoofed',
+      'unknown',
+    ])
+    await running.stop()
+  })
+})
