@@ -21,6 +21,14 @@ export const generationAnswer = closed({
   }),
   done: count('events of the topic that it starts from'),
   total: count(),
+  partitions: Type.Array(
+    closed({
+      partition: count(),
+      position: count('offset that is read next'),
+      head: count('offset that the next event will get'),
+    }),
+    { description: 'of the topic that it starts from; empty when the generation is gone' },
+  ),
   rate: count('events a second, lately'),
   eta_seconds: nullable(Type.Number()),
   covers,

@@ -21,6 +21,8 @@ export interface GenerationStatus {
   /** Events of the topic that it starts from. */
   readonly done: number
   readonly total: number
+  /** Offsets in the topic that it starts from: read up to, and the head. Empty when it is gone. */
+  readonly partitions: { readonly partition: number; readonly position: number; readonly head: number }[]
   /** Events a second, lately. */
   readonly rate: number
   readonly eta_seconds: number | null

@@ -25,6 +25,7 @@ interface Generation {
   readonly state: string
   readonly done: number
   readonly total: number
+  readonly partitions: readonly { readonly partition: number; readonly position: number; readonly head: number }[]
   readonly rate: number
   readonly eta_seconds: number | null
   readonly covers: { readonly from: string; readonly to: string } | null
@@ -187,8 +188,18 @@ async function status(asking: Asking): Promise<number> {
     ? await waitFor(asking, id)
     : await server.json<Generation>('GET', `/generations/${id}`)
   if (json) writeJson(context, found)
-  else writeLine(context, sentenceOf(found))
+  else {
+    writeLine(context, sentenceOf(found))
+    for (const line of partitionLines(found)) writeLine(context, line)
+  }
   return endOf(args, found)
+}
+
+/** Where each partition stands, while there is something to wait for. */
+function partitionLines({ state, partitions }: Generation): readonly string[] {
+  if (state !== 'building' && state !== 'paused') return []
+  const rows = partitions.map(({ partition, position, head }) => [`${partition}`, amount(position), amount(head)])
+  return tableLines(['partition', 'read to', 'head'], rows, [0, 1, 2])
 }
 
 /** Who waited for a generation that came to nothing is told by the exit code. */

@@ -310,8 +310,10 @@ class ReplayService implements Replays {
     const { generation, state, startedAt, liveSince, endedAt } = entry
     const time = (at: number | null) => (at === null ? null : new Date(at).toISOString())
     const gone = state === 'retired' || state === 'cancelled'
-    const progress = gone ? { done: 0, total: 0, rate: 0, idle: false } : await this.#progress(generation)
-    const { done, total, rate, idle } = progress
+    const progress = gone
+      ? { done: 0, total: 0, partitions: [], rate: 0, idle: false }
+      : await this.#progress(generation)
+    const { done, total, partitions, rate, idle } = progress
     const active = state === 'building' && !idle
     return {
       id: generation.name,
@@ -321,6 +323,7 @@ class ReplayService implements Replays {
       state: state === 'building' && idle ? 'ready' : state,
       done,
       total,
+      partitions,
       rate,
       eta_seconds: active && rate > 0 ? Math.ceil((total - done) / rate) : null,
       covers: gone ? null : await this.#covers(generation, generation.from),
@@ -343,6 +346,12 @@ class ReplayService implements Replays {
     )
     const read = await readStages(log, own, () => new Date(this.#options.now()))
     const { events: total } = await log.size(source)
+    const positions = await own.find(({ stage }) => stage === first.stage)!.positions()
+    const partitions = (await log.watermarks(source)).map(({ partition, low, high }) => ({
+      partition,
+      position: positions.get(partition) ?? low,
+      head: high,
+    }))
     const lag = read.find(({ stage }) => stage === first.stage)?.lag ?? 0
     // A chunk of facts becomes a chunk of verdicts, so what waits to be projected is not done yet.
     const feed = feedsOf([generation]).find((one) => one.topic === 'verdicts')!
@@ -351,6 +360,6 @@ class ReplayService implements Replays {
     const done = Math.max(0, total - lag - waiting)
     const meter = this.#rates.get(generation.name) ?? new RateMeter(this.#options.now)
     this.#rates.set(generation.name, meter)
-    return { done, total, rate: meter.rate(done), idle: isIdle(read) && tablesOf(feed).length > 0 }
+    return { done, total, partitions, rate: meter.rate(done), idle: isIdle(read) && tablesOf(feed).length > 0 }
   }
 }

@@ -65,6 +65,7 @@ export function openReplaysUnderTest(): ReplaysUnderTest {
       total: 0,
       rate: 0,
       eta_seconds: null,
+      partitions: [],
       covers: null,
       names: { ...generation.topics, ...generation.tables },
       started_at: time(startedAt)!,
