@@ -7,6 +7,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
+import type { ObservationCounts } from './api/metrics.ts'
 import { PostPressure } from './api/post-pressure.ts'
 import { countRejected } from './api/rejected-mails.ts'
 import { createServer } from './api/server.ts'
@@ -200,7 +201,10 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   const stages = stageLists(parts, loops, projected)
   observe.whenLiveIsSettled((signal) => settle(log, stages.enriching(), AbortSignal.any([signal, stop.signal])))
   const live = () => control.state.live()!.generation
-  const url = options.serve === false ? null : await serve(parts, store, stages, projected, replays)
+  const url =
+    options.serve === false
+      ? null
+      : await serve(parts, store, stages, projected, replays, () => observe.observer.counters())
   if (url !== null) await lock.setUrl(url)
   return {
     url,
@@ -430,6 +434,7 @@ async function serve(
   stages: StageLists,
   projected: ProjectionState,
   replays: ReturnType<typeof openReplays>,
+  observations: () => ObservationCounts,
 ): Promise<string> {
   const { config, closers, logger, log, control, blobs, stop } = parts
   const now = () => new Date()
@@ -446,6 +451,7 @@ async function serve(
       return entry === null ? null : { generation: entry.generation, gone }
     },
     replays,
+    observations,
     posting: parts.posting,
     inlineBytes: INLINE_BYTES,
     maxMailBytes: config.MAILTRAIL_MAX_MAIL_BYTES,

@@ -15,7 +15,21 @@ export interface Metrics {
   readonly conflicts: Gauge
 }
 
-export function createMetrics(status: () => StatusSource, bodies: MailBodies): Metrics {
+/** How addresses were looked up since the start, by outcome. */
+export interface ObservationCounts {
+  /** DNS answered, be it that there is no name. */
+  readonly answered: number
+  /** No answer within the budget, or look-ups are off. */
+  readonly unanswered: number
+  /** Known already. */
+  readonly hits: number
+}
+
+export function createMetrics(
+  status: () => StatusSource,
+  bodies: MailBodies,
+  observations: () => ObservationCounts,
+): Metrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
@@ -57,6 +71,19 @@ export function createMetrics(status: () => StatusSource, bodies: MailBodies): M
     registers,
     collect() {
       this.set(bodies.bytesInFlight)
+    },
+  })
+  new Counter({
+    name: 'mailtrail_addresses_observed_total',
+    help: 'Source addresses of records by what was found out about them: answered, unanswered, or known already',
+    labelNames: ['outcome'],
+    registers,
+    collect() {
+      const { answered, unanswered, hits } = observations()
+      this.reset()
+      this.inc({ outcome: 'answered' }, answered)
+      this.inc({ outcome: 'unanswered' }, unanswered)
+      this.inc({ outcome: 'known' }, hits)
     },
   })
   return {

@@ -8,7 +8,7 @@ import type { Generation } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
 import type { ApiKey, Scope } from './auth.ts'
 import type { MailBodies } from './mail-body.ts'
-import type { Metrics } from './metrics.ts'
+import type { Metrics, ObservationCounts } from './metrics.ts'
 import type { PostPressure } from './post-pressure.ts'
 import type { NamedGeneration } from './reading.ts'
 import type { Replays } from './replays.ts'
@@ -39,6 +39,8 @@ export interface ApiDependencies {
   /** True when the live generation was begun by another reader than the one at work. */
   parserChanged(): boolean
   readonly replays: Replays
+  /** How addresses were looked up since the start. */
+  observations(): ObservationCounts
   /** Told of every post, so that other work can give way. */
   readonly posting: PostPressure
   readonly logger: FastifyBaseLogger

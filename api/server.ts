@@ -37,7 +37,11 @@ export function createServer(dependencies: ApiDependencies): Server {
     ajv: { customOptions: { removeAdditional: false } },
   }).withTypeProvider<TypeBoxTypeProvider>()
   const bodies = new MailBodies(dependencies.maxMailBytes)
-  const metrics = createMetrics(() => dependencies.status(), bodies)
+  const metrics = createMetrics(
+    () => dependencies.status(),
+    bodies,
+    () => dependencies.observations(),
+  )
   const context: RouteContext = { ...dependencies, metrics, bodies }
 
   server.setSerializerCompiler(() => JSON.stringify)

@@ -55,6 +55,7 @@ export async function openApi(): Promise<ApiUnderTest> {
     blobs: openBlobFolder(join(folder, 'blobs')),
     generation: () => generation,
     generationNamed: (name) => (['g1', '1'].includes(name) ? { generation, gone: false } : null),
+    observations: () => ({ answered: 2, unanswered: 1, hits: 7 }),
     posting: new PostPressure(),
     inlineBytes: 256 * 1024,
     maxMailBytes: MAX_MAIL_BYTES,

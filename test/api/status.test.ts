@@ -130,6 +130,13 @@ describe('stages', () => {
 })
 
 describe('/metrics', () => {
+  test('says what was found out about addresses', async () => {
+    const { body } = await api.serve({}).inject('/metrics')
+    expect(body).toContain('mailtrail_addresses_observed_total{outcome="answered"} 2')
+    expect(body).toContain('mailtrail_addresses_observed_total{outcome="unanswered"} 1')
+    expect(body).toContain('mailtrail_addresses_observed_total{outcome="known"} 7')
+  })
+
   test('counts reports that arrived with different contents', async () => {
     const report = { domain: 'a.example', day: '2026-11-10', name: 'r' }
     await api.insert(
