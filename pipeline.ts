@@ -206,6 +206,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
       ? null
       : await serve(parts, store, stages, projected, replays, () => observe.observer.counters())
   if (url !== null) await lock.setUrl(url)
+  checkInBackground(parts, store, projected)
   return {
     url,
     description:
@@ -386,11 +387,15 @@ function startProjecting(
     state,
   )
   done.catch(breakWith)
+  return done
+}
+
+/** Reads the whole store beside the work; what is damaged is made anew. */
+function checkInBackground({ control, logger, stop }: Parts, store: Store, state: ProjectionState): void {
   checkStore(store, layoutOf(control.state)).then(
     (damage) => damage !== null && state.requestRebuild(damage),
     (error: Error) => stop.signal.aborted || logger.warn(`The store could not be checked: ${error.message}`),
   )
-  return done
 }
 
 interface StageLists {
