@@ -29,9 +29,12 @@ export async function killRounds({ rounds, folder, mail, truth, random }: KillRo
   const began = performance.now()
   await importMail(whole, [mail])
   const duration = performance.now() - began
-  const untouched = await up(whole)
-  expect(await untouched.stop()).toBe(0)
-  const restartSeconds = Math.max(RESTART_SECONDS, (2 * untouched.startedIn) / 1000)
+  /** Measured anew where a start was slow: other tests may take the machine meanwhile. */
+  const restartSeconds = async () => {
+    const untouched = await up(whole)
+    expect(await untouched.stop()).toBe(0)
+    return Math.max(RESTART_SECONDS, (2 * untouched.startedIn) / 1000)
+  }
   const wanted = await viewChecksums(whole)
   for (let round = 1; round <= rounds; round++) {
     const data = join(folder, `round-${round}`)
@@ -39,7 +42,9 @@ export async function killRounds({ rounds, folder, mail, truth, random }: KillRo
     await killedImport(data, mail, instant, ways[round % ways.length]!)
     const running = await up(data, { paths: [mail] })
     const about = `round ${round} of ${rounds}, killed after ${Math.round(instant)} of ${Math.round(duration)} ms`
-    expect(running.startedIn / 1000, `${about}: seconds to be ready again`).toBeLessThan(restartSeconds)
+    const seconds = running.startedIn / 1000
+    if (seconds >= RESTART_SECONDS)
+      expect(seconds, `${about}: seconds to be ready again`).toBeLessThan(await restartSeconds())
     await running.says(new RegExp(`Read ${truth.mails} mails: `), 600)
     await expectTruth(running, truth)
     expect(await running.stop()).toBe(0)
