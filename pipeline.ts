@@ -22,7 +22,7 @@ import { openResolver } from './edges/resolver.ts'
 import { systemResolvers } from './edges/system-resolvers.ts'
 import { beginGenerations } from './generations/begin.ts'
 import { activeGenerations, ProcessorLoops, type ProcessorMakers } from './generations/loops.ts'
-import { createTopics, layoutOf, Reconciler } from './generations/reconcile.ts'
+import { createTopics, Reconciler, storeLayout } from './generations/reconcile.ts'
 import { openReplays } from './generations/replays.ts'
 import { stagesOfGeneration } from './generations/stages.ts'
 import { processors } from './processors/all.ts'
@@ -144,7 +144,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   const parts = await openLog(config, closers, logger, folders, stop, breakWith)
   const { log, control } = parts
   const store = await opening
-  const layout = layoutOf(control.state)
+  const layout = storeLayout(control.state)
   const prepared = await prepareStore(store, layout, { log })
   if (prepared.reason !== null) logger.warn(prepared.reason)
 
@@ -378,7 +378,7 @@ function startProjecting(
       codec: eventReader(codec),
       store,
       feeds,
-      recreate: () => recreateStore(store, layoutOf(control.state)),
+      recreate: () => recreateStore(store, storeLayout(control.state)),
       signal: stop.signal,
       groupPrefix: config.MAILTRAIL_TOPIC_PREFIX,
       rebuilt,
@@ -392,7 +392,7 @@ function startProjecting(
 
 /** Reads the whole store beside the work; what is damaged is made anew. */
 function checkInBackground({ control, logger, stop }: Parts, store: Store, state: ProjectionState): void {
-  checkStore(store, layoutOf(control.state)).then(
+  checkStore(store, storeLayout(control.state)).then(
     (damage) => damage !== null && state.requestRebuild(damage),
     (error: Error) => stop.signal.aborted || logger.warn(`The store could not be checked: ${error.message}`),
   )

@@ -2,6 +2,7 @@
 import type { FastifyReply } from 'fastify'
 import type { Parameters, Store } from '../projections/store.ts'
 import type { Generation, TableName } from '../topics/generation.ts'
+import { clientGone } from './client-gone.ts'
 import { generationOfCursor } from './cursor.ts'
 import { ApiError } from './errors.ts'
 
@@ -71,7 +72,7 @@ export function openReading(
   const progress = source.rebuilding()
   if (progress !== null && asked.partial !== true) throw new ApiError('rebuilding', { progress, retryAfter: 5 })
   const generation = pinned(source, asked)
-  const gone = reply === null ? {} : { signal: signalOf(reply) }
+  const gone = reply === null ? {} : { signal: clientGone(reply) }
   const reading: Reading = {
     generation,
     tables: generation.tables,
@@ -86,13 +87,4 @@ export function openReading(
     },
   }
   return reading
-}
-
-/** Aborts when the connection closes before the answer is out. */
-function signalOf(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController()
-  reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) gone.abort()
-  })
-  return gone.signal
 }

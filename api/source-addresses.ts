@@ -4,6 +4,7 @@
  * then in full those of the page.
  */
 
+import { addressText } from '../projections/views.ts'
 import type { Reading } from './reading.ts'
 import {
   type Announced,
@@ -18,8 +19,7 @@ import {
 /** As numbers they group and sort in a third of the time of texts; only those of a page are written out as text. */
 export const addressKeys = ['source_ip', 'cityHash64(source_text)']
 /** The address of a group, or the text that was sent in its place. */
-export const addressOfGroup =
-  "if(any(source_text) != '', any(source_text), replaceRegexpOne(toString(k0), '^::ffff:([0-9.]+)$', '\\\\1'))"
+export const addressOfGroup = addressText('k0', 'any(source_text)')
 
 interface AddressRow {
   readonly k0: string

@@ -26,20 +26,28 @@ export interface ReconcilerOptions {
 }
 
 /** The generations that the store must have, and the live one. */
-export function layoutOf(control: ControlState): StoreLayout {
+export function storeLayout(control: ControlState): StoreLayout {
   return { live: control.live()!.generation, kept: control.kept().map(({ generation }) => generation) }
 }
 
-/** Makes the topics of these generations that are not there. */
-export async function createTopics(log: Log, generations: readonly Generation[], options: TopicOptions): Promise<void> {
+/** Makes the topics of these generations, and brings those that are there to the settings, but for those known. */
+export async function createTopics(
+  log: Log,
+  generations: readonly Generation[],
+  options: TopicOptions,
+  known: ReadonlySet<string> = new Set(),
+): Promise<void> {
   for (const generation of generations)
-    for (const topic of derivedTopics) await log.createTopic(settingsOf(topic, generation, options))
+    for (const topic of derivedTopics)
+      if (!known.has(generation.topics[topic])) await log.createTopic(settingsOf(topic, generation, options))
 }
 
 export class Reconciler {
   readonly #options: ReconcilerOptions
   #shown: string
   #running: Promise<void> = Promise.resolve()
+  /** A round that has not begun: whoever asks meanwhile is served by it, too. */
+  #next: Promise<void> | undefined
 
   /** `shown`: name of the generation that the views show now. */
   constructor(options: ReconcilerOptions, shown: string) {
@@ -49,18 +57,22 @@ export class Reconciler {
 
   /** Resolves when everything is as the control topic said when this was called. */
   reconcile(): Promise<void> {
-    this.#running = this.#running.then(() => (this.#options.signal.aborted ? undefined : this.#bring()))
+    this.#next ??= this.#running.then(() => {
+      this.#next = undefined
+      return this.#options.signal.aborted ? undefined : this.#bring()
+    })
+    this.#running = this.#next
     return this.#running
   }
 
   async #bring(): Promise<void> {
     const { log, store, control, loops, feeds, topicPrefix, topicOptions, signal, onProblem } = this.#options
     // Read at once: what the control topic says may change at every wait below, and comes in the next round.
-    const layout = layoutOf(control)
+    const layout = storeLayout(control)
     const wantedLoops = loopsOf(control, topicPrefix)
     const wanted = feedsOf(activeGenerations(control).map(({ generation }) => generation))
     const surely = (work: () => Promise<void>) => untilStoreAnswers({ signal, onProblem }, work)
-    await createTopics(log, layout.kept, topicOptions)
+    await createTopics(log, layout.kept, topicOptions, new Set(await log.topics()))
     for (const generation of layout.kept) await surely(() => createTables(store, generation))
     await loops.set(wantedLoops)
     const before = feeds.wanted()

@@ -1,6 +1,7 @@
 /** Records of a domain judged under the live rules and under others, side by side. Nothing is stored. */
 import type { Judgement, RuleTest, RuleTestOptions } from '../api/replays.ts'
 import type { Store } from '../projections/store.ts'
+import { addressText } from '../projections/views.ts'
 import { winningDmarcRecords, winningDmarcReports } from '../projections/winners.ts'
 import type { CompiledRules } from '../rules/compile.ts'
 import type { DmarcRecordsEnriched } from '../topics/enriched.ts'
@@ -50,7 +51,7 @@ interface FactRow {
   readonly np: string
 }
 
-const shownIp = `if(r.source_text != '', r.source_text, replaceRegexpOne(toString(r.source_ip), '^::ffff:([0-9.]+)$', '\\\\1'))`
+const shownIp = addressText('r.source_ip', 'r.source_text')
 
 /** The newest records of the domain, as the enriched events said them. */
 async function* factsOf(

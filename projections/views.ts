@@ -18,7 +18,9 @@ import {
 const hex = (column: string) => `lower(hex(${column})) AS ${column}`
 const said = (column: string) => `nullIf(${column}, '') AS ${column}`
 /** An IPv4 address is stored as ::ffff:a.b.c.d and shown without. */
-const address = `if(source_text != '', source_text, replaceRegexpOne(toString(source_ip), '^::ffff:([0-9.]+)$', '\\\\1'))`
+export const addressText = (ip: string, text: string) =>
+  `if(${text} != '', ${text}, replaceRegexpOne(toString(${ip}), '^::ffff:([0-9.]+)$', '\\\\1'))`
+const address = addressText('source_ip', 'source_text')
 
 const warnings = ['warning_code', 'warning_detail']
 
