@@ -100,11 +100,64 @@ function apiKeys(value: string): readonly ApiKey[] {
     })
 }
 
-function blobStore(value: string): string | null {
+export type BlobPlace =
+  | { readonly kind: 'folder'; readonly path: string }
+  | { readonly kind: 's3'; readonly bucket: string; readonly prefix: string }
+
+/** `file:PATH` or `s3://BUCKET/PREFIX`; null when not set. */
+function blobPlace(value: string): BlobPlace | null {
   if (value === '') return null
-  if (!value.startsWith('file:')) throw new ConfigError('must be file:PATH; other blob stores are not built in yet')
-  return resolve(value.slice('file:'.length))
+  if (value.startsWith('file:')) return { kind: 'folder', path: resolve(value.slice('file:'.length)) }
+  const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/.exec(value)
+  if (match === null) throw new ConfigError('must be file:PATH or s3://BUCKET/PREFIX')
+  return { kind: 's3', bucket: match[1]!, prefix: (match[2] ?? '').replace(/\/+$/, '') }
 }
+
+function yesOrNo(value: string): boolean {
+  const said = { true: true, yes: true, on: true, '1': true, false: false, no: false, off: false, '0': false }[value]
+  if (said === undefined) throw new ConfigError('must be true or false')
+  return said
+}
+
+/** `HOST:PORT,…`; an empty list when not set. */
+function brokerList(value: string): readonly string[] {
+  const brokers = value.split(',').map((broker) => broker.trim())
+  if (brokers.length === 1 && brokers[0] === '') return []
+  for (const broker of brokers)
+    if (!/^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/.test(broker))
+      throw new ConfigError('must be HOST:PORT,…, such as kafka-1:9092,kafka-2:9092')
+  return brokers
+}
+
+/** An http(s) address without a slash at its end; null when not set. */
+function httpAddress(value: string): string | null {
+  if (value === '') return null
+  const url = URL.canParse(value) ? new URL(value) : null
+  if (url === null || !/^https?:$/.test(url.protocol))
+    throw new ConfigError('must be an address such as https://host:8443')
+  return value.replace(/\/+$/, '')
+}
+
+function postgresAddress(value: string): string | null {
+  if (value === '') return null
+  if (!/^postgres(ql)?:\/\/./.test(value)) throw new ConfigError('must be postgres://USER:PASSWORD@HOST:PORT/DATABASE')
+  return value
+}
+
+const saslMechanisms = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
+function saslMechanism(value: string): (typeof saslMechanisms)[number] | null {
+  if (value === '') return null
+  const mechanism = saslMechanisms.find((known) => known === value.toLowerCase())
+  if (mechanism === undefined) throw new ConfigError(`must be one of ${saslMechanisms.join(', ')}`)
+  return mechanism
+}
+
+function identifier(value: string): string {
+  if (!/^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(value))
+    throw new ConfigError('must be a name of letters, digits and underscores')
+  return value
+}
+const identifierOrNull = (value: string) => (value === '' ? null : identifier(value))
 
 /** Addresses of name servers, the machine's own, or none. */
 function resolvers(value: string): 'system' | readonly string[] {
@@ -138,7 +191,17 @@ export const settings = {
     'forever',
     duration,
   ),
-  MAILTRAIL_BLOBS: setting('Where mails above 256 KB lie: file:PATH; default: blobs in the data folder', '', blobStore),
+  MAILTRAIL_BLOBS: setting(
+    'Where mails above 256 KB lie: file:PATH or s3://BUCKET/PREFIX; default: blobs in the data folder',
+    '',
+    blobPlace,
+  ),
+  MAILTRAIL_BLOBS_SHARED: setting('Whether every process sees the same files at file:PATH', 'false', yesOrNo),
+  MAILTRAIL_S3_ENDPOINT: setting('Address of the S3-compatible store', '', httpAddress),
+  MAILTRAIL_S3_REGION: setting('Its region', 'us-east-1', text),
+  MAILTRAIL_S3_PATH_STYLE: setting('Whether the bucket is part of the path, not of the host name', 'true', yesOrNo),
+  MAILTRAIL_S3_ACCESS_KEY_ID: setting('Its access key', '', textOrNull, true),
+  MAILTRAIL_S3_SECRET_ACCESS_KEY: setting('Its secret key', '', textOrNull, true),
   MAILTRAIL_TMP: setting('Folder for temporary files; default: tmp in the data folder', '', (value) =>
     value === '' ? null : resolve(value),
   ),
@@ -156,17 +219,47 @@ export const settings = {
   MAILTRAIL_WORKERS: setting('Threads that read mail; 0 = one a core', '0', wholeNumber),
   MAILTRAIL_API_KEYS: setting('Keys as NAME:SHA256-OF-KEY:SCOPES, by white space; none = open', '', apiKeys, true),
   MAILTRAIL_API_KEY: setting('The key that this command sends to a server', '', textOrNull, true),
+  MAILTRAIL_REGISTER_SCHEMAS: setting(
+    'Whether a start registers schemas; false: mailtrail schemas register does it at deploy',
+    'true',
+    yesOrNo,
+  ),
+  KAFKA_BROKERS: setting('Kafka instead of the embedded log: HOST:PORT,…', '', brokerList),
+  KAFKA_SSL: setting('Whether to speak TLS to the brokers', 'false', yesOrNo),
+  KAFKA_SSL_CA: setting('File with the certificates (PEM) that vouch for the brokers', '', textOrNull),
+  KAFKA_SASL_MECHANISM: setting('plain, scram-sha-256 or scram-sha-512; default: none', '', saslMechanism),
+  KAFKA_USERNAME: setting('User of the brokers', '', textOrNull),
+  KAFKA_PASSWORD: setting('Its password', '', textOrNull, true),
+  KAFKA_REPLICATION: setting(
+    'Replicas of a topic that is made; 0 = three, or one a broker when they are fewer',
+    '0',
+    wholeNumber,
+  ),
+  KAFKA_FETCH_BYTES: setting(
+    'Bytes that one read holds of one partition; memory is this × partitions × stages',
+    '1048576',
+    wholeNumber,
+  ),
+  SCHEMA_REGISTRY_URL: setting('Confluent-compatible schema registry; required with Kafka', '', httpAddress),
+  SCHEMA_REGISTRY_USER: setting('User of the registry', '', textOrNull),
+  SCHEMA_REGISTRY_PASSWORD: setting('Its password', '', textOrNull, true),
+  CLICKHOUSE_URL: setting('A ClickHouse server instead of the embedded store', '', httpAddress),
+  CLICKHOUSE_USER: setting('User of the server; makes and fills tables', 'default', text),
+  CLICKHOUSE_PASSWORD: setting('Its password', '', text, true),
+  CLICKHOUSE_DATABASE: setting('Database; made when it is not there', 'mailtrail', identifier),
+  CLICKHOUSE_CLUSTER: setting('Cluster name: tables are then replicated and sharded', '', identifierOrNull),
+  CLICKHOUSE_READ_USER: setting('User that answers are read with; default: the same', '', textOrNull),
+  CLICKHOUSE_READ_PASSWORD: setting('Its password', '', text, true),
+  DATABASE_URL: setting(
+    'Postgres instead of the embedded state: postgres://USER:PASSWORD@HOST:PORT/DATABASE',
+    '',
+    postgresAddress,
+    true,
+  ),
   LOG_LEVEL: setting('trace, debug, info, warn, error or silent', 'info', logLevel),
 } as const
 
 export type Config = { readonly [K in keyof typeof settings]: ReturnType<(typeof settings)[K]['read']> }
-
-/** Names that the design knows but this version has no part for: an error that says so beats being ignored. */
-const later: Readonly<Record<string, string>> = {
-  KAFKA_BROKERS: 'Kafka',
-  CLICKHOUSE_URL: 'A ClickHouse server',
-  DATABASE_URL: 'Postgres',
-}
 
 /**
  * Reads and checks the settings. Throws `ConfigError`, one sentence that names the setting and what it must be. Unknown
@@ -179,12 +272,6 @@ export function readConfig(
   const known = new Set<string>(Object.keys(settings))
   for (const name of Object.keys(environment)) {
     const base = name.replace(/_FILE$/, '')
-    if (name in later && environment[name] !== '') {
-      throw new ConfigError(
-        `${name} is set, but ${later[name]} is not part of this version. Unset it to run on the embedded parts.`,
-      )
-    }
-    if (name in later) continue
     if (name.startsWith('MAILTRAIL_') && !known.has(name) && !(known.has(base) && isSecret(base))) {
       throw new ConfigError(`${name} is no setting of mailtrail. Did you mean ${nearest(name, [...known])}?`)
     }

@@ -18,9 +18,11 @@ import type { Config } from './config.ts'
 import { openAddressData } from './edges/addresses.ts'
 import { blobPath, openBlobFolder } from './edges/blob-folder.ts'
 import { type Observer, openObserver } from './edges/observer.ts'
+import { reobserve } from './edges/re-observe.ts'
 import { openResolver } from './edges/resolver.ts'
 import { systemResolvers } from './edges/system-resolvers.ts'
 import { beginGenerations } from './generations/begin.ts'
+import { Epochs } from './generations/epochs.ts'
 import { activeGenerations, ProcessorLoops, type ProcessorMakers } from './generations/loops.ts'
 import { createTopics, Reconciler, storeLayout } from './generations/reconcile.ts'
 import { openReplays } from './generations/replays.ts'
@@ -175,7 +177,9 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   const reconcile = () => reconciler.reconcile()
   control.onChange(() => void reconcile().catch(breakWith))
   await reconcile()
+  const epochs = openEpochs(parts, observe)
   const replays = openReplays({
+    epochs,
     log,
     store,
     control,
@@ -224,7 +228,12 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
 function foldersOf(config: Config): Folders {
   const data = config.MAILTRAIL_DATA
   const temporary = config.MAILTRAIL_TMP ?? join(data, 'tmp')
-  return { data, temporary, spool: join(temporary, 'spool'), blobs: config.MAILTRAIL_BLOBS ?? join(data, 'blobs') }
+  return {
+    data,
+    temporary,
+    spool: join(temporary, 'spool'),
+    blobs: config.MAILTRAIL_BLOBS?.kind === 'folder' ? config.MAILTRAIL_BLOBS.path : join(data, 'blobs'),
+  }
 }
 
 const workersOf = ({ MAILTRAIL_WORKERS: wanted }: Config) => (wanted > 0 ? wanted : availableParallelism())
@@ -326,6 +335,21 @@ async function openObservations({
       settledLive = wait
     },
   }
+}
+
+function openEpochs({ log, codec, control, stop, closers }: Parts, { observer }: Observations): Epochs {
+  const topic = control.state.live()!.generation.topics.observations
+  const epochs = new Epochs({
+    control,
+    now: Date.now,
+    observe: (epoch, onProgress, signal) => reobserve({ log, topic, codec, observer, epoch, onProgress, signal }),
+    signal: stop.signal,
+  })
+  closers.push(() => {
+    stop.abort()
+    return epochs.ended()
+  })
+  return epochs
 }
 
 function processorMakers(

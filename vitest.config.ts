@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     environment: 'node',
     include: ['test/**/*.test.ts'],
-    exclude: ['test/soak/**'],
+    exclude: ['test/soak/**', 'test/cluster/**'],
     setupFiles: ['test/loopback-only.ts'],
     pool: 'forks',
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },

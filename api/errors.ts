@@ -22,6 +22,7 @@ export const errorCodes = {
   decision_invalid: { status: 422, message: 'A decision cannot be carried out; its message says why.' },
   parent_unusable: { status: 409, message: 'The generation to build on is not kept any more; start again.' },
   start_point_unknown: { status: 409, message: 'A generation starts from ingest or from enriched.' },
+  no_such_epoch: { status: 404, message: 'There is no such observation epoch; the first is 1.' },
   epoch_unknown: { status: 409, message: 'There is no such observation epoch; begin one with re-observe.' },
   not_building: { status: 409, message: 'The generation is not being built, so this cannot be done with it.' },
   not_paused: { status: 409, message: 'The generation is not paused.' },

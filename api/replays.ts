@@ -156,6 +156,17 @@ export interface PromoteOptions {
   readonly signal: AbortSignal
 }
 
+export interface ObservationEpoch {
+  readonly epoch: number
+  /** `begun`: a generation may name it. `failed`: begin it again, and it goes on where it was. */
+  readonly state: 'observing' | 'begun' | 'failed'
+  /** Events of `observations` that were gone through, and all there are. */
+  readonly done: number
+  readonly total: number
+  /** Why it failed, for people. */
+  readonly reason: string | null
+}
+
 /** Verbs throw `ReplayRefused`. A command is answered when this process has folded it and acted on it. */
 export interface Replays {
   readonly control: ControlState
@@ -178,8 +189,13 @@ export interface Replays {
   pause(id: string): Promise<GenerationStatus>
   resume(id: string): Promise<GenerationStatus>
   cancel(id: string): Promise<GenerationStatus>
-  /** Begins a new observation epoch, which a later generation may name. */
-  reobserve(): Promise<number>
+  /**
+   * Observes every known address anew, under the next epoch, which begins when that is done; until then no generation can
+   * name it. Answers at once; asked again meanwhile it answers about the one under way.
+   */
+  reobserve(): Promise<ObservationEpoch>
+  /** Null when there is no such epoch, begun or under way. */
+  observationEpoch(epoch: number): ObservationEpoch | null
   /** In what the second differs from the first; both are published. */
   ruleSetDiff(from: string, to: string): readonly RuleSetChange[]
   /** Writes decisions about sources of a domain into a rule file, whose comments stay. Publishes nothing. */

@@ -33,8 +33,13 @@ export interface ObserverOptions {
 export interface ObserveOptions {
   /** Observation epoch, from 1. */
   readonly epoch: number
-  /** False in a replay: what is not on the topic is recorded as not observed, and nobody is asked. */
+  /**
+   * False in a replay: nobody is asked. What the epoch lacks is taken over from the latest epoch before it that has it
+   * (it came in after `re-observe` had gone by), and else recorded as not observed.
+   */
   readonly ask: boolean
+  /** How long DNS may delay this call, when not as long as `ObserverOptions` says. */
+  readonly budgetMilliseconds?: number
   readonly signal: AbortSignal
 }
 
@@ -138,9 +143,13 @@ class AddressObserver implements Observer {
     const { epoch, ask, signal } = options
     const { places, distinct } = distinctOf(requests, missing)
     const data = ask ? await this.#options.data : null
-    const lookUps = ask ? await this.#lookUpAll(distinct, signal) : null
+    const budget = options.budgetMilliseconds ?? this.#options.budgetMilliseconds
+    const lookUps = ask ? await this.#lookUpAll(distinct, budget, signal) : null
+    const earlier = ask ? [] : await this.#findEarlier(distinct, epoch)
     signal.throwIfAborted()
-    const rows = distinct.map(({ day, address }) => {
+    const rows = distinct.map(({ day, address }, i) => {
+      const known = earlier[i]
+      if (known !== undefined) return { day, observation: known }
       const facts = data?.find(address)
       const lookUp = lookUps?.get(address)
       const observation: AddressObservation = {
@@ -160,10 +169,23 @@ class AddressObserver implements Observer {
     for (const [i, place] of missing.entries()) results[place] = standing[places[i]!]!
   }
 
+  /** What the epochs before have, the latest first. */
+  async #findEarlier(wanted: readonly AddressDay[], epoch: number): Promise<(AddressObservation | undefined)[]> {
+    const results = new Array<AddressObservation | undefined>(wanted.length)
+    let open: readonly number[] | null = null
+    for (let before = epoch - 1; before >= 1 && open?.length !== 0; before--)
+      open = await this.#findKnown(wanted, results, open, before)
+    return results
+  }
+
   /** DNS about each address once, within the budget. An address without an entry was not answered in time. */
-  async #lookUpAll(distinct: readonly AddressDay[], signal: AbortSignal): Promise<Map<string, LookUp>> {
+  async #lookUpAll(
+    distinct: readonly AddressDay[],
+    budgetMilliseconds: number,
+    signal: AbortSignal,
+  ): Promise<Map<string, LookUp>> {
     const answers = new Map<string, LookUp>()
-    const { resolver, budgetMilliseconds } = this.#options
+    const { resolver } = this.#options
     this.#counters.asked += distinct.length
     if (resolver !== null) {
       const addresses = new Set(distinct.map(({ address }) => address))

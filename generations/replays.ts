@@ -30,13 +30,13 @@ import {
   GenerationRetired,
   GenerationRolledBack,
   GenerationStarted,
-  ObservationEpochBegun,
   RuleSetPublished,
 } from '../topics/control.ts'
 import type { ControlLog } from '../topics/control-log.ts'
 import type { ControlState, GenerationEntry, Outcome } from '../topics/control-state.ts'
 import { type Generation, makeGeneration, type StartPoint } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
+import type { Epochs } from './epochs.ts'
 import { type ProcessorLoops, stages } from './loops.ts'
 import { RateMeter } from './rate.ts'
 import { testRules } from './rule-test.ts'
@@ -49,6 +49,7 @@ export interface ReplaysOptions {
   readonly loops: ProcessorLoops
   readonly projected: ProjectionState
   readonly topicPrefix: string
+  readonly epochs: Epochs
   readonly parserVersion: string
   readonly now: () => number
   /** Brings topics, tables, loops and views to what the control topic says by now. */
@@ -191,10 +192,12 @@ class ReplayService implements Replays {
     return this.#turn(id, GenerationCancelled)
   }
 
-  async reobserve(): Promise<number> {
-    const epoch = this.control.epoch() + 1
-    this.#accepted(await this.#append(ObservationEpochBegun, { at: this.#options.now(), epoch }))
-    return epoch
+  async reobserve() {
+    return this.#options.epochs.begin()
+  }
+
+  observationEpoch(epoch: number) {
+    return this.#options.epochs.find(epoch)
   }
 
   ruleSetDiff(from: string, to: string): readonly RuleSetChange[] {

@@ -1,5 +1,6 @@
 /**
- * What `npm test` runs: types, style, and every test below test/ (the long ones of test/soak with --soak). Other arguments
+ * What `npm test` runs: types, style, and every test below test/ (the long ones of test/soak with --soak, those
+ * on real servers of test/cluster with --cluster). Other arguments
  * go to vitest: `npm test -- test/topics`. Ends with the line `N passed, N failed`, by which .ci/run and people go.
  */
 import { spawn } from 'node:child_process'
@@ -9,8 +10,8 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
-const soak = process.argv.includes('--soak')
-const given = process.argv.slice(2).filter((argument) => argument !== '--soak')
+const apart = ['soak', 'cluster'].find((name) => process.argv.includes(`--${name}`))
+const given = process.argv.slice(2).filter((argument) => argument !== `--${apart}`)
 
 /** Runs a command of node_modules/.bin in the root with our terminal; resolves to its exit code. */
 function run(command, args) {
@@ -72,7 +73,7 @@ async function tests() {
   const folder = mkdtempSync(join(tmpdir(), 'mailtrail-tests-'))
   try {
     const report = join(folder, 'report.json')
-    const config = soak ? ['--config', 'test/soak/vitest.config.ts'] : []
+    const config = apart === undefined ? [] : ['--config', `test/${apart}/vitest.config.ts`]
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
     const code = await run(['vitest', 'vitest.mjs'], ['run', ...config, ...reporters, ...given])
     const before = total.failed
@@ -88,7 +89,7 @@ async function tests() {
   }
 }
 
-if (given.length === 0 && !soak) {
+if (given.length === 0 && apart === undefined) {
   await check('types', ['typescript', 'bin', 'tsc'], ['--noEmit'])
   await check('style', ['@biomejs', 'biome', 'bin', 'biome'], ['check', '.'])
 }

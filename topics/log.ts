@@ -61,6 +61,20 @@ export interface ReadOptions {
   /** At most so many events (default 1000) and, when they are more than one, so many value bytes (default 8 MB) a batch. */
   readonly maxEvents?: number
   readonly maxBytes?: number
+  /**
+   * Asked when events that the group has not read are gone: its position is above 0 and below the low watermark. When it
+   * resolves the read goes on at the low watermark; without it the read rejects with `OffsetGone`.
+   */
+  readonly onGap?: (gap: Gap) => void | Promise<void>
+}
+
+/** Events that retention removed before a group had read them: from `position` to below `low`. */
+export interface Gap {
+  readonly topic: string
+  readonly group: string
+  readonly partition: number
+  readonly position: number
+  readonly low: number
 }
 
 export interface FollowOptions {
@@ -83,7 +97,10 @@ export interface Log {
   topics(): Promise<readonly string[]>
   /** Removes the topic with its events and all groups' positions. Nobody may be reading it. Nothing happens when it is not there. */
   deleteTopic(name: string): Promise<void>
-  /** Resolves when all events are durable (on disk, past a power cut), all or none of them. */
+  /**
+   * Resolves when all events are durable (on disk, past a power cut; on all in-sync replicas). When it rejects, the
+   * embedded log has kept none of them; Kafka may have kept some, and appending them again is harmless to readers.
+   */
   append(topic: string, events: readonly NewEvent[]): Promise<readonly Appended[]>
   /** Consumes as a member of a group. Ends promptly and without error when the signal aborts. */
   read(topic: string, options: ReadOptions): AsyncIterable<Batch>
@@ -96,6 +113,8 @@ export interface Log {
   size(topic: string): Promise<{ readonly events: number; readonly bytes: number }>
   /** Committed offset (next to be read) by partition; partitions without one are absent. */
   committed(topic: string, group: string): Promise<ReadonlyMap<number, number>>
+  /** How many reads of the group are open now, in all processes. */
+  members(group: string): Promise<number>
   /** Events between the group's position (`from` or else committed) and the head, and the timestamp of the oldest. */
   lag(topic: string, positions: ReadonlyMap<number, number>): Promise<{ events: number; oldest: number | null }>
   /** Afterwards every verb throws `LogClosed`. */
@@ -115,6 +134,17 @@ export class UnknownTopic extends Error {
 export class OversizedEvent extends Error {
   constructor(topic: string, bytes: number, limit: number) {
     super(`An event of ${bytes} bytes is larger than topic ${topic} takes (${limit} bytes).`)
+  }
+}
+/** Events that a group has not read are gone: retention was shorter than the reader's absence. */
+export class OffsetGone extends Error {
+  readonly gap: Gap
+  constructor(gap: Gap) {
+    super(
+      `Group ${gap.group} has read ${gap.topic}, partition ${gap.partition}, up to ${gap.position}, but it begins at ${gap.low}: ` +
+        `${gap.low - gap.position} events were removed before they were read. Start with --accept-gap to go on without them, and make the retention longer.`,
+    )
+    this.gap = gap
   }
 }
 /** The disk is full or the quota reached: nothing of the call was kept, and it may be tried again. */

@@ -19,6 +19,7 @@ import { getMail } from './get-mail.ts'
 import { getMailRaw } from './get-mail-raw.ts'
 import { getMails } from './get-mails.ts'
 import { getMetrics } from './get-metrics.ts'
+import { getObservationEpoch } from './get-observation-epoch.ts'
 import { getOpenapi } from './get-openapi.ts'
 import { getRejects } from './get-rejects.ts'
 import { getReportsUnfinished } from './get-reports-unfinished.ts'
@@ -80,6 +81,7 @@ export const routes: readonly Route[] = [
   postGenerationCommand,
   getGenerationDiff,
   postDomainTriage,
+  getObservationEpoch,
   postObservationEpochs,
   getHealthLive,
   getHealthReady,

@@ -1,15 +1,17 @@
-/** Begins a new observation epoch. */
+/** Begins to observe all known addresses anew. */
+import { epochAnswer } from '../epoch-answer.ts'
 import type { Route } from '../route.ts'
-import { closed, count, errorAnswer } from '../schemas.ts'
+import { closed, errorAnswer } from '../schemas.ts'
 
 const schema = {
   tags: ['replay'],
   summary: 'Observe addresses anew',
   description:
-    'What was observed of an address stays as it is in its epoch. A generation that is started from `ingest` with the ' +
-    'new epoch asks anew.',
+    'Asks DNS and the address data anew about every address that was ever observed, under the next observation epoch. ' +
+    'What was observed before stays as it is in its epoch. The epoch begins when all is observed; a generation that is ' +
+    'then started from `ingest` with its number reads the new answers, and asks nobody.',
   body: { ...closed({}), examples: [{}] },
-  response: { 201: closed({ epoch: count('for POST /generations') }), '4xx': errorAnswer, 503: errorAnswer },
+  response: { 202: epochAnswer, '4xx': errorAnswer, 503: errorAnswer },
 }
 
 export const postObservationEpochs: Route = (server, { replays }) => {
@@ -22,6 +24,6 @@ export const postObservationEpochs: Route = (server, { replays }) => {
         request.body ??= {}
       },
     },
-    async (_request, reply) => reply.code(201).send({ epoch: await replays.reobserve() }),
+    async (_request, reply) => reply.code(202).send(await replays.reobserve()),
   )
 }

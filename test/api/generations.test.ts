@@ -112,11 +112,14 @@ describe('POST /generations/{id}/…', () => {
   })
 })
 
-describe('POST /observation-epochs', () => {
-  test('begins the next', async () => {
+describe('observation epochs', () => {
+  test('POST begins to fill the next, and GET says how far it is', async () => {
     const ask = () => server.inject({ method: 'POST', url: '/api/v1/observation-epochs' })
-    expect((await ask()).json()).toEqual({ epoch: 2 })
-    expect((await ask()).json()).toEqual({ epoch: 3 })
+    const look = (epoch: number) => server.inject({ method: 'GET', url: `/api/v1/observation-epochs/${epoch}` })
+    expect((await look(2)).statusCode).toBe(404)
+    expect((await ask()).json()).toMatchObject({ epoch: 2 })
+    expect((await look(2)).json()).toEqual({ epoch: 2, state: 'begun', done: 1, total: 1, reason: null })
+    expect((await ask()).json()).toMatchObject({ epoch: 3 })
   })
 })
 

@@ -135,8 +135,10 @@ export function openReplaysUnderTest(): ReplaysUnderTest {
     async reobserve() {
       const epoch = control.epoch() + 1
       act({ type: 'ObservationEpochBegun', data: { at: AT, epoch } })
-      return epoch
+      return this.observationEpoch(epoch)!
     },
+    observationEpoch: (epoch) =>
+      epoch >= 1 && epoch <= control.epoch() ? { epoch, state: 'begun', done: 1, total: 1, reason: null } : null,
     ruleSetDiff: (from, to) => diffRuleSets(definitionOf(from), definitionOf(to)),
     editRules,
     testRules: async (yaml) => ({ id: idOfRules(yaml), records: 0, messages: 0, items: [], transitions: [] }),
