@@ -195,11 +195,12 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
     const age = config.MAILTRAIL_KEEP_FORMER
     if (age !== null) replays.retireFormer(age).catch(failed)
   }
-  const upkeep = setInterval(() => {
+  const keepUp = () => {
     log.applyRetention().catch(failed)
     retireFormer()
-  }, UPKEEP_MILLISECONDS)
-  retireFormer()
+  }
+  const upkeep = setInterval(keepUp, UPKEEP_MILLISECONDS)
+  keepUp()
   closers.push(async () => clearInterval(upkeep))
 
   const stages = stageLists(parts, loops, projected)
