@@ -12,6 +12,7 @@ import {
 import { ConfigError, nearest, readConfig, wantsStackTraces } from './config.ts'
 import { RulesInvalid } from './generations/begin.ts'
 import { openMailtrail, VERSION } from './pipeline.ts'
+import { StoreRefused } from './projections/store.ts'
 import { DataFolderInUse } from './topics/data-lock.ts'
 
 /** After the first signal everything is ended in order; what hangs longer than this is left. */
@@ -103,7 +104,8 @@ function explain(error: unknown): number {
     error instanceof ConfigError ||
     error instanceof CommandError ||
     error instanceof RulesInvalid ||
-    error instanceof DataFolderInUse
+    error instanceof DataFolderInUse ||
+    error instanceof StoreRefused
   const message = error instanceof Error ? error.message : String(error)
   process.stderr.write(`${message}\n`)
   if (!known && error instanceof Error && wantsStackTraces()) process.stderr.write(`${error.stack}\n`)

@@ -3,7 +3,7 @@
  * and ends them in order. Whoever opens something here pushes its closer.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
@@ -14,9 +14,8 @@ import { createServer } from './api/server.ts'
 import { settle } from './api/settle.ts'
 import { readStages, type StageSource } from './api/stages.ts'
 import { CommandError, type Delivered, type IncomingMail, type Mailtrail, type OpenOptions } from './cli/command.ts'
-import type { Config } from './config.ts'
+import { type Config, type Role, roleNames } from './config.ts'
 import { openAddressData } from './edges/addresses.ts'
-import { blobPath, openBlobFolder } from './edges/blob-folder.ts'
 import { type Observer, openObserver } from './edges/observer.ts'
 import { reobserve } from './edges/re-observe.ts'
 import { openResolver } from './edges/resolver.ts'
@@ -26,31 +25,29 @@ import { Epochs } from './generations/epochs.ts'
 import { activeGenerations, ProcessorLoops, type ProcessorMakers } from './generations/loops.ts'
 import { createTopics, Reconciler, storeLayout } from './generations/reconcile.ts'
 import { openReplays } from './generations/replays.ts'
-import { stagesOfGeneration } from './generations/stages.ts'
+import { type OwnWork, type Projected, stagesOfGeneration } from './generations/stages.ts'
+import { Closers, checkSettings, type Folders, openPorts, type Ports, takeFolders } from './ports.ts'
 import { processors } from './processors/all.ts'
 import { defaultLimits } from './processors/formats/limits.ts'
 import { EventWriter } from './processors/mail-events.ts'
-import { openParsePool } from './processors/parse-pool.ts'
+import { openParsePool, type ParsePool } from './processors/parse-pool.ts'
 import { PARSER_VERSION } from './processors/parser-version.ts'
-import { openEmbeddedStore } from './projections/embedded-store.ts'
 import { FeedList, feedsOf } from './projections/feeds.ts'
-import { eventReader, runProjections } from './projections/run.ts'
+import { eventReader, type RunProjectionsOptions, runProjections, untilStoreAnswers } from './projections/run.ts'
 import { checkStore, prepareStore, recreateStore } from './projections/schema.ts'
 import { ProjectionState } from './projections/state.ts'
 import type { Store } from './projections/store.ts'
+import { StoredProgress } from './projections/stored-progress.ts'
 import { compileRules } from './rules/compile.ts'
 import { DEFAULT_RULES } from './rules/default-rules.ts'
 import { readRules } from './rules/read.ts'
-import { openSqliteState } from './state/sqlite-state.ts'
 import { type AnyEventType, eventTypes, settingsOf, type TopicOptions } from './topics/all.ts'
 import { EventCodec } from './topics/avro.ts'
-import { type Blobs, INLINE_BYTES } from './topics/blobs.ts'
+import { INLINE_BYTES } from './topics/blobs.ts'
 import { ControlLog } from './topics/control-log.ts'
-import { acquireDataLock } from './topics/data-lock.ts'
 import { ingestEvent } from './topics/deliver.ts'
 import { firstGeneration, type Generation, sharedTopics } from './topics/generation.ts'
 import type { Log } from './topics/log.ts'
-import { openSqliteLog, type SqliteLog } from './topics/sqlite-log.ts'
 
 export const VERSION = '0.1.0'
 
@@ -59,23 +56,6 @@ const LOOK_UP_BUDGET_MILLISECONDS = 1000
 /** Retention is applied, and generations that were live long ago are retired, this often. */
 const UPKEEP_MILLISECONDS = 10 * 60 * 1000
 
-/** Things that were opened, closed in reverse order. Each is closed even when another fails to. */
-class Closers {
-  readonly #closers: (() => Promise<unknown>)[] = []
-
-  push(close: () => Promise<unknown>): void {
-    this.#closers.push(close)
-  }
-
-  async close(): Promise<void> {
-    const failures: unknown[] = []
-    for (let close = this.#closers.pop(); close !== undefined; close = this.#closers.pop()) {
-      await close().catch((error: unknown) => failures.push(error))
-    }
-    if (failures.length > 0) throw failures[0]
-  }
-}
-
 /** A promise that something may reject, once. */
 function breakable(): { broken: Promise<never>; breakWith: (error: unknown) => void } {
   const { promise, reject } = Promise.withResolvers<never>()
@@ -83,7 +63,7 @@ function breakable(): { broken: Promise<never>; breakWith: (error: unknown) => v
   return { broken: promise, breakWith: reject }
 }
 
-/** Opens all parts on the embedded implementations and sets them going. */
+/** Opens all parts on the implementations that the settings choose, and sets going what the roles of this process are. */
 export async function openMailtrail(config: Config, options: OpenOptions = {}): Promise<Mailtrail> {
   const closers = new Closers()
   try {
@@ -99,10 +79,10 @@ interface Parts {
   readonly config: Config
   readonly closers: Closers
   readonly logger: Logger
-  readonly log: SqliteLog
+  readonly ports: Ports
+  readonly log: Log
   readonly codec: EventCodec<AnyEventType>
   readonly control: ControlLog
-  readonly blobs: Blobs
   readonly folders: Folders
   readonly topicOptions: TopicOptions
   readonly posting: PostPressure
@@ -111,44 +91,41 @@ interface Parts {
   readonly breakWith: (error: unknown) => void
 }
 
-interface Folders {
-  readonly data: string
-  readonly temporary: string
-  readonly spool: string
-  readonly blobs: string
-}
-
 async function assemble(config: Config, options: OpenOptions, closers: Closers): Promise<Mailtrail> {
   const logger = pino({ level: config.LOG_LEVEL }, pino.destination({ dest: 2, sync: true }))
-  const folders = foldersOf(config)
-  await mkdir(folders.data, { recursive: true })
-  const lock = await acquireDataLock(folders.data, { pid: process.pid })
-  closers.push(() => lock.release())
-  await rm(folders.spool, { recursive: true, force: true })
-  for (const folder of [folders.spool, folders.blobs]) await mkdir(folder, { recursive: true })
-
+  checkSettings(config)
+  const { folders, lock } = await takeFolders(config, closers)
   const { broken, breakWith } = breakable()
   const stop = new AbortController()
+  const abandon = () => stop.abort(options.signal?.reason)
+  options.signal?.addEventListener('abort', abandon, { once: true })
   const projected = new ProjectionState()
   let isProjecting = false
-  // The store's child process starts while the log is opened.
-  const opening = openEmbeddedStore({
-    folder: join(folders.data, 'store'),
-    tmp: folders.temporary,
-    onRestart: (pid) => logger.warn(`The store had ended and was started again as process ${pid}.`),
-    onDamaged: (reason) => {
-      logger.warn(`The store cannot be opened and is rebuilt from the log: ${reason}`)
-      if (isProjecting) projected.requestRebuild('it was found damaged and began anew.')
-    },
+  const ports = await openPorts({
+    config,
+    closers,
+    logger,
+    folders,
+    signal: stop.signal,
+    onBroken: breakWith,
+    onStoreDamaged: () => isProjecting && projected.requestRebuild('it was found damaged and began anew.'),
   })
-  closers.push(async () => (await opening.catch(() => undefined))?.close())
-  opening.catch(() => undefined) // awaited below; until then a failure is not unhandled
-  const parts = await openLog(config, closers, logger, folders, stop, breakWith)
-  const { log, control } = parts
-  const store = await opening
-  const layout = storeLayout(control.state)
-  const prepared = await prepareStore(store, layout, { log })
-  if (prepared.reason !== null) logger.warn(prepared.reason)
+  const { log, locks } = ports
+  const roles = new Set(options.roles ?? config.MAILTRAIL_ROLES)
+  const { parts, store, rebuilt } = await locks.hold(
+    'setup',
+    async () => {
+      const opened = await openControl({ config, closers, logger, ports, folders, stop, breakWith })
+      const { tables } = await ports.stores
+      const layout = storeLayout(opened.control.state)
+      const prepared = await untilStoreAnswers(waiting(opened), () => prepareStore(tables, layout, { log }))
+      if (prepared.reason !== null) logger.warn(prepared.reason)
+      return { parts: opened, store: tables, rebuilt: prepared.rebuilt }
+    },
+    stop.signal,
+  )
+  const { control } = parts
+  const { answers } = await ports.stores
 
   const observe = await openObservations(parts)
   const loops = new ProcessorLoops({
@@ -160,97 +137,173 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
     onProblem: (message) => logger.error(message),
     onFailure: breakWith,
   })
-  const feeds = new FeedList(feedsOf(activeGenerations(control.state).map(({ generation }) => generation)))
-  const projecting = startProjecting(parts, store, feeds, projected, prepared.rebuilt)
+  const feeds = new FeedList([])
+  const projecting = roles.has('project') ? startProjecting(parts, store, feeds, projected, rebuilt) : Promise.resolve()
   isProjecting = true
   closers.push(async () => {
     stop.abort()
     await Promise.allSettled([loops.ended(), projecting])
   })
-  const { topicOptions } = parts
-  const topicPrefix = config.MAILTRAIL_TOPIC_PREFIX
-  const onProblem = (message: string) => logger.warn(message)
-  const reconciler = new Reconciler(
-    { log, store, control: control.state, loops, feeds, topicPrefix, topicOptions, signal: stop.signal, onProblem },
-    layout.live.name,
-  )
-  const reconcile = () => reconciler.reconcile()
+  const leadership = { leads: !ports.isShared }
+  const reconcile = openReconciler(parts, store, loops, feeds, roles, leadership)
   control.onChange(() => void reconcile().catch(breakWith))
+  const following = ports.isShared ? followLeadership(parts, reconcile, leadership) : Promise.resolve()
+  closers.push(() => {
+    stop.abort()
+    return following
+  })
   await reconcile()
+
+  // Where others project, too, only the store knows how far all have got.
+  const stored = new StoredProgress(store, () => feedsOf(control.state.kept().map(({ generation }) => generation)))
+  const progress = ports.isShared ? stored : { positions: async (physical: string) => projected.positions(physical) }
   const epochs = openEpochs(parts, observe)
   const replays = openReplays({
     epochs,
     log,
-    store,
+    store: answers,
     control,
-    loops,
-    projected,
-    topicPrefix,
+    projected: progress,
+    topicPrefix: config.MAILTRAIL_TOPIC_PREFIX,
     parserVersion: PARSER_VERSION,
     now: Date.now,
     reconcile,
   })
-  const { breakWith: failed } = parts
-  const retireFormer = () => {
-    const age = config.MAILTRAIL_KEEP_FORMER
-    if (age !== null) replays.retireFormer(age).catch(failed)
-  }
-  const keepUp = () => {
-    log.applyRetention().catch(failed)
-    retireFormer()
-  }
-  const upkeep = setInterval(keepUp, UPKEEP_MILLISECONDS)
-  keepUp()
-  closers.push(async () => clearInterval(upkeep))
+  keepUp(parts, replays, leadership)
 
-  const stages = stageLists(parts, loops, projected)
+  const own = ports.isShared
+    ? null
+    : {
+        handled: (writes: string) => loops.handled(writes),
+        projectedRate: (physical: string) => projected.eventRate(physical),
+      }
+  const stages = stageLists(parts, progress, own)
   observe.whenLiveIsSettled((signal) => settle(log, stages.enriching(), AbortSignal.any([signal, stop.signal])))
   const live = () => control.state.live()!.generation
+  if (ports.isShared) await stored.rebuildingNow()
   const url =
     options.serve === false
       ? null
-      : await serve(parts, store, stages, projected, replays, () => observe.observer.counters())
+      : await serve(parts, answers, stages, ports.isShared ? stored : projected, replays, roles, () =>
+          observe.observer.counters(),
+        )
   if (url !== null) await lock.setUrl(url)
-  checkInBackground(parts, store, projected)
+  if (roles.has('project')) checkInBackground(parts, store, projected)
+  options.signal?.removeEventListener('abort', abandon)
   return {
     url,
-    description:
-      `Data in ${folders.data}: log in SQLite ${process.versions.sqlite}, store in chDB, ` +
-      `${workersOf(config)} threads read mail. Generation ${live().name}, rule set ${live().ruleSet!.slice(0, 12)}. ` +
-      `Log level ${config.LOG_LEVEL}, messages on standard error.`,
+    description: describe(parts, roles),
     broken,
     deliver: (mails) => deliver(parts, mails),
     settled: () => settle(log, stages.live(), stop.signal),
-    countRejected: (ids) => countRejected(store, live(), ids),
+    countRejected: (ids) => countRejected(answers, live(), ids),
     close: () => closers.close(),
   }
 }
 
-function foldersOf(config: Config): Folders {
-  const data = config.MAILTRAIL_DATA
-  const temporary = config.MAILTRAIL_TMP ?? join(data, 'tmp')
-  return {
-    data,
-    temporary,
-    spool: join(temporary, 'spool'),
-    blobs: config.MAILTRAIL_BLOBS?.kind === 'folder' ? config.MAILTRAIL_BLOBS.path : join(data, 'blobs'),
+function describe({ config, ports, folders, control }: Parts, roles: ReadonlySet<Role>): string {
+  const { generation } = control.state.live()!
+  const does = roles.size === roleNames.length ? '' : ` Roles ${[...roles].join(', ')}.`
+  const reads = roles.has('process') ? `, ${workersOf(config)} threads read mail` : ''
+  return (
+    `Data in ${folders.data}: ${ports.description}${reads}.${does} ` +
+    `Generation ${generation.name}, rule set ${generation.ruleSet!.slice(0, 12)}. ` +
+    `Log level ${config.LOG_LEVEL}, messages on standard error.`
+  )
+}
+
+const waiting = ({ stop, logger }: Pick<Parts, 'stop' | 'logger'>) => ({
+  signal: stop.signal,
+  onProblem: (message: string) => logger.warn(message),
+})
+
+interface Leadership {
+  leads: boolean
+}
+
+function openReconciler(
+  { config, log, control, topicOptions, stop, logger }: Parts,
+  store: Store,
+  loops: ProcessorLoops,
+  feeds: FeedList,
+  roles: ReadonlySet<Role>,
+  leadership: Leadership,
+): () => Promise<void> {
+  const reconciler = new Reconciler(
+    {
+      log,
+      store,
+      control: control.state,
+      loops,
+      feeds,
+      topicPrefix: config.MAILTRAIL_TOPIC_PREFIX,
+      topicOptions,
+      roles: { process: roles.has('process'), project: roles.has('project') },
+      leads: () => leadership.leads,
+      ...waiting({ stop, logger }),
+    },
+    control.state.live()!.generation.name,
+  )
+  return () => reconciler.reconcile()
+}
+
+/** Leads whenever the lock can be had, and follows when it is lost. Resolves when the signal has aborted. */
+async function followLeadership(
+  { ports, stop, logger, breakWith }: Parts,
+  reconcile: () => Promise<void>,
+  leadership: Leadership,
+): Promise<void> {
+  while (!stop.signal.aborted) {
+    try {
+      await ports.locks.hold(
+        'reconcile',
+        async (held) => {
+          leadership.leads = true
+          logger.debug('This process makes and removes topics and tables now.')
+          reconcile().catch(breakWith)
+          await aborted(held)
+          leadership.leads = false
+        },
+        stop.signal,
+      )
+    } catch (error) {
+      leadership.leads = false
+      if (!stop.signal.aborted) logger.warn(`The lock of the reconciler was lost: ${(error as Error).message}`)
+    }
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+/** Applies retention, and retires what was live long ago, now and every ten minutes. */
+function keepUp(
+  { config, ports, closers, breakWith }: Parts,
+  replays: ReturnType<typeof openReplays>,
+  leadership: Leadership,
+): void {
+  const once = () => {
+    ports.applyRetention().catch(breakWith)
+    const age = config.MAILTRAIL_KEEP_FORMER
+    if (age !== null && leadership.leads) replays.retireFormer(age).catch(breakWith)
+  }
+  const upkeep = setInterval(once, UPKEEP_MILLISECONDS)
+  closers.push(async () => clearInterval(upkeep))
+  once()
 }
 
 const workersOf = ({ MAILTRAIL_WORKERS: wanted }: Config) => (wanted > 0 ? wanted : availableParallelism())
 
-/** The log with the topics of all generations, and the control topic folded. */
-async function openLog(
-  config: Config,
-  closers: Closers,
-  logger: Logger,
-  folders: Folders,
-  stop: AbortController,
-  breakWith: (error: unknown) => void,
+/** The topics of all generations, and the control topic folded. */
+async function openControl(
+  given: Pick<Parts, 'config' | 'closers' | 'logger' | 'ports' | 'folders' | 'stop' | 'breakWith'>,
 ): Promise<Parts> {
-  const log = await openSqliteLog({ path: join(folders.data, 'log.sqlite') })
-  closers.push(() => log.close())
-  void log.broken.then(breakWith)
+  const { config, logger, ports, stop, breakWith } = given
+  const { log } = ports
   const topicOptions = {
     maxMailBytes: config.MAILTRAIL_MAX_MAIL_BYTES,
     retentionIngest: config.MAILTRAIL_RETENTION_INGEST,
@@ -259,7 +312,7 @@ async function openLog(
   const topicPrefix = config.MAILTRAIL_TOPIC_PREFIX
   const first = firstGeneration(topicPrefix)
   for (const topic of sharedTopics) await log.createTopic(settingsOf(topic, first, topicOptions))
-  const codec = await EventCodec.open(log, eventTypes)
+  const codec = await EventCodec.open(ports.registry, eventTypes)
   const topic = first.topics.control
   const control = await ControlLog.open({ log, codec, topic, topicPrefix, signal: stop.signal })
   control.done.catch((error: unknown) => stop.signal.aborted || breakWith(error))
@@ -271,9 +324,7 @@ async function openLog(
     control.state.kept().map(({ generation }) => generation),
     topicOptions,
   )
-  const blobs = openBlobFolder(folders.blobs)
-  const posting = new PostPressure()
-  return { config, closers, logger, log, codec, control, blobs, folders, topicOptions, posting, stop, breakWith }
+  return { ...given, log, codec, control, topicOptions, posting: new PostPressure() }
 }
 
 /** The rule file that the settings name, the one in the data folder, or the shipped one. */
@@ -302,17 +353,14 @@ interface Observations {
 async function openObservations({
   config,
   closers,
+  ports,
   log,
   codec,
   control,
   folders,
-  logger,
 }: Parts): Promise<Observations> {
   let settledLive: (signal: AbortSignal) => Promise<void> = async () => {}
-  const state = await openSqliteState({
-    path: join(folders.data, 'state.sqlite'),
-    onRebuild: (reason) => logger.warn(`The state file is made anew from the log: ${reason}`),
-  })
+  const state = await ports.openState()
   closers.push(() => state.close())
   const data = openAddressData({ folder: folders.data })
   const servers = config.MAILTRAIL_RESOLVERS === 'system' ? systemResolvers() : config.MAILTRAIL_RESOLVERS
@@ -354,7 +402,7 @@ function openEpochs({ log, codec, control, stop, closers }: Parts, { observer }:
 }
 
 function processorMakers(
-  { config, closers, codec, control, folders }: Parts,
+  { config, closers, ports, codec, control, folders }: Parts,
   { observer }: Observations,
 ): ProcessorMakers {
   const limits = {
@@ -363,12 +411,15 @@ function processorMakers(
     inflatedBytes: config.MAILTRAIL_MAX_INFLATED_BYTES,
   }
   const { spool: spoolFolder } = folders
-  const pool = openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, workers: workersOf(config) })
-  closers.push(() => pool.close())
+  let pool: ParsePool | undefined
+  closers.push(async () => pool?.close())
   const writer = new EventWriter(codec.ids())
-  const blobFile = (sha256: string) => blobPath(folders.blobs, sha256)
+  const { blobs } = ports
   return {
-    parseMail: () => processors['parse-mail']({ pool, writer, spoolFolder, blobFile }),
+    parseMail() {
+      pool ??= openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, workers: workersOf(config) })
+      return processors['parse-mail']({ pool, writer, spoolFolder, blobs })
+    },
     enrich: ({ generation }, isLive) =>
       processors.enrich({
         codec,
@@ -395,7 +446,9 @@ function startProjecting(
   state: ProjectionState,
   rebuilt: boolean,
 ): Promise<void> {
-  const { config, logger, log, control, codec, posting, stop, breakWith } = parts
+  const { config, logger, ports, log, control, codec, posting, stop, breakWith } = parts
+  const recreate = (lost: Parameters<RunProjectionsOptions['recreate']>[0]) =>
+    ports.locks.hold('setup', () => recreateStore(store, storeLayout(control.state), { log, lost }), stop.signal)
   const done = runProjections(
     {
       log,
@@ -403,7 +456,7 @@ function startProjecting(
       codec: eventReader(codec),
       store,
       feeds,
-      recreate: () => recreateStore(store, storeLayout(control.state)),
+      recreate,
       signal: stop.signal,
       groupPrefix: config.MAILTRAIL_TOPIC_PREFIX,
       rebuilt,
@@ -432,12 +485,12 @@ interface StageLists {
   all(): readonly StageSource[]
 }
 
-function stageLists({ log, control, config }: Parts, loops: ProcessorLoops, projected: ProjectionState): StageLists {
+function stageLists({ log, control, config }: Parts, projected: Projected, own: OwnWork | null): StageLists {
   const topicPrefix = config.MAILTRAIL_TOPIC_PREFIX
   // A stage remembers how fast it was, so it is kept.
   const known = new Map<string, readonly StageSource[]>()
   const stagesOf = (generation: Generation) => {
-    const stages = known.get(generation.name) ?? stagesOfGeneration(generation, { log, loops, projected, topicPrefix })
+    const stages = known.get(generation.name) ?? stagesOfGeneration(generation, { log, own, projected, topicPrefix })
     known.set(generation.name, stages)
     return stages
   }
@@ -462,18 +515,19 @@ async function serve(
   parts: Parts,
   store: Store,
   stages: StageLists,
-  projected: ProjectionState,
+  projected: Pick<ProjectionState, 'rebuilding'>,
   replays: ReturnType<typeof openReplays>,
+  roles: ReadonlySet<Role>,
   observations: () => ObservationCounts,
 ): Promise<string> {
-  const { config, closers, logger, log, control, blobs, stop } = parts
+  const { config, closers, logger, ports, log, control, stop } = parts
   const now = () => new Date()
   const live = () => control.state.live()!.generation
   const parserChanged = await otherReader(store, live())
   const server = createServer({
     log,
     store,
-    blobs,
+    blobs: ports.blobs,
     generation: live,
     generationNamed(name) {
       const entry = control.state.generation(name)
@@ -481,6 +535,7 @@ async function serve(
       return entry === null ? null : { generation: entry.generation, gone }
     },
     replays,
+    roles,
     observations,
     posting: parts.posting,
     inlineBytes: INLINE_BYTES,
@@ -516,13 +571,13 @@ async function otherReader(store: Store, generation: Generation): Promise<boolea
 }
 
 async function deliver(
-  { log, control, blobs }: { log: Log; control: ControlLog; blobs: Blobs },
+  { log, control, ports: { blobs } }: Parts,
   mails: readonly IncomingMail[],
 ): Promise<readonly Delivered[]> {
   const importedAt = new Date().toISOString()
   const made = await Promise.all(
-    mails.map(({ bytes, source, receivedAt, receivedFrom }) =>
-      ingestEvent(bytes, { source, receivedAt: receivedAt ?? importedAt, receivedFrom }, blobs),
+    mails.map(({ bytes, receivedAt, ...origin }) =>
+      ingestEvent(bytes, { ...origin, receivedAt: receivedAt ?? importedAt }, blobs),
     ),
   )
   const events = made.map(({ event }) => event)

@@ -22,6 +22,7 @@ export const errorCodes = {
   decision_invalid: { status: 422, message: 'A decision cannot be carried out; its message says why.' },
   parent_unusable: { status: 409, message: 'The generation to build on is not kept any more; start again.' },
   start_point_unknown: { status: 409, message: 'A generation starts from ingest or from enriched.' },
+  role_missing: { status: 404, message: 'This process does other work; ask one with the role that answers this.' },
   no_such_epoch: { status: 404, message: 'There is no such observation epoch; the first is 1.' },
   epoch_unknown: { status: 409, message: 'There is no such observation epoch; begin one with re-observe.' },
   not_building: { status: 409, message: 'The generation is not being built, so this cannot be done with it.' },
@@ -65,7 +66,11 @@ export const errorCodes = {
     status: 503,
     message: 'The disk of the log is full: the mail was not stored. Make room, then send again.',
   },
-  log_unavailable: { status: 503, message: 'The log does not take mail now: the mail was not stored. Send it again.' },
+  log_unavailable: {
+    status: 503,
+    message:
+      'The log does not answer now: a mail may not have been stored. Send it again; one that comes twice counts once.',
+  },
   blobs_unavailable: {
     status: 503,
     message: 'The blob store does not take mail now: it was not stored. Send it again.',

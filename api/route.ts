@@ -8,7 +8,7 @@ import type { Generation } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
 import type { ApiKey, Scope } from './auth.ts'
 import type { MailBodies } from './mail-body.ts'
-import type { Metrics, ObservationCounts } from './metrics.ts'
+import type { Meters, Metrics, ObservationCounts } from './metrics.ts'
 import type { PostPressure } from './post-pressure.ts'
 import type { NamedGeneration } from './reading.ts'
 import type { Replays } from './replays.ts'
@@ -41,6 +41,10 @@ export interface ApiDependencies {
   readonly replays: Replays
   /** How addresses were looked up since the start. */
   observations(): ObservationCounts
+  /** What is counted at the log and the store; without it `/metrics` says nothing of these. */
+  readonly meters?: Meters
+  /** What this process answers: `ingest` takes mail, `api` answers questions. Health and metrics are answered by all. */
+  readonly roles: ReadonlySet<string>
   /** Told of every post, so that other work can give way. */
   readonly posting: PostPressure
   readonly logger: FastifyBaseLogger
@@ -67,5 +71,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Scope that a key needs; `open` = none. Default `read`. */
     scope?: Scope | 'open'
+    /** Answered by every process, whatever its roles. */
+    everywhere?: boolean
   }
 }

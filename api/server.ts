@@ -23,7 +23,7 @@ const MAX_JSON_BYTES = 1024 * 1024
 
 /** Does not listen yet: `await server.listen({ host, port })`, and `close()` lets running requests end. */
 export function createServer(dependencies: ApiDependencies): Server {
-  const { logger, keys, version } = dependencies
+  const { logger, keys, version, roles } = dependencies
   const server = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -37,11 +37,7 @@ export function createServer(dependencies: ApiDependencies): Server {
     ajv: { customOptions: { removeAdditional: false } },
   }).withTypeProvider<TypeBoxTypeProvider>()
   const bodies = new MailBodies(dependencies.maxMailBytes)
-  const metrics = createMetrics(
-    () => dependencies.status(),
-    bodies,
-    () => dependencies.observations(),
-  )
+  const metrics = createMetrics(dependencies, bodies)
   const context: RouteContext = { ...dependencies, metrics, bodies }
 
   server.setSerializerCompiler(() => JSON.stringify)
@@ -50,6 +46,12 @@ export function createServer(dependencies: ApiDependencies): Server {
   server.addHook('onRequest', (request, reply, done) => {
     const scope = request.routeOptions.config.scope ?? 'read'
     if (scope !== 'open') authorize(keys, request.headers.authorization, scope)
+    const { url = '', config } = request.routeOptions
+    const role = scope === 'ingest' ? 'ingest' : 'api'
+    if (url.startsWith('/api/') && config.everywhere !== true && !roles.has(role))
+      throw new ApiError('role_missing', {
+        message: `This process does other work (${[...roles].join(', ')}); ask one with the role ${role}.`,
+      })
     reply.header('x-content-type-options', 'nosniff')
     done()
   })

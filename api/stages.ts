@@ -33,7 +33,8 @@ export interface StageSource {
   readonly writes: readonly string[]
   /** The offset to be read next by partition; a projection gives the store's own positions, others the committed ones. */
   positions(): Promise<ReadonlyMap<number, number>>
-  rate(): number
+  /** Events a second, lately; `position` is the sum of the positions just read. */
+  rate(position: number): number
 }
 
 /** Reads the stages one after another; give them from upstream to downstream. */
@@ -46,14 +47,15 @@ export async function readStages(
   for (const source of sources) {
     const positions = await source.positions()
     const { events, oldest } = await log.lag(source.topic, positions)
+    const position = [...positions.values()].reduce((sum, offset) => sum + offset, 0)
     stages.push({
       stage: source.stage,
       generation: source.generation,
       topic: source.topic,
-      position: [...positions.values()].reduce((sum, offset) => sum + offset, 0),
+      position,
       lag: events,
       lag_seconds: oldest === null ? 0 : Math.max(0, (now().getTime() - oldest) / 1000),
-      rate: source.rate(),
+      rate: source.rate(position),
     })
   }
   return stages

@@ -51,8 +51,10 @@ export function corpus(name: string, args: readonly string[]): Corpus {
 export const mix20k = () => corpus('mix20k', ['--mails', '20000', '--seed', '7'])
 export const small20k = () =>
   corpus('small20k', ['--mails', '20000', '--seed', '8', '--only', 'aggregate', '--records', '3'])
-export const million = () =>
-  corpus('million', ['--mails', '1', '--seed', '9', '--only', 'aggregate', '--records', '1000000'])
+export const million = (seed = 9) =>
+  corpus(seed === 9 ? 'million' : `million-${seed}`, [
+    ...['--mails', '1', '--seed', String(seed), '--only', 'aggregate', '--records', '1000000'],
+  ])
 export const hundredThousand = () =>
   corpus('hundredthousand', ['--mails', '1', '--seed', '9', '--only', 'aggregate', '--records', '100000'])
 

@@ -71,7 +71,8 @@ async function postMeanwhile(server: RunningServer, mails: readonly Buffer[], si
   return seconds
 }
 
-const corpora = [mix20k(), million()]
+/** 5 million records: small reports and giants. */
+const corpora = [mix20k(), ...[9, 10, 11, 12].map((seed) => million(seed))]
 const fresh = small20k()
 const freshMails = readdirSync(fresh.mail)
   .slice(0, 400)

@@ -1,6 +1,6 @@
 /** What a command is, and what every command shares: arguments, help, exit codes. */
 import { parseArgs } from 'node:util'
-import type { Config, settings } from '../config.ts'
+import type { Config, Role, settings } from '../config.ts'
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {}
@@ -28,6 +28,8 @@ export interface IncomingMail {
   readonly bytes: Uint8Array
   readonly receivedAt: string | null
   readonly receivedFrom: string
+  readonly envelopeFrom?: string | undefined
+  readonly envelopeTo?: string | undefined
 }
 export interface Delivered {
   readonly id: string
@@ -56,6 +58,10 @@ export interface Mailtrail {
 export interface OpenOptions {
   /** Serve HTTP (default) or only run the pipeline. */
   readonly serve?: boolean
+  /** What to do instead of what the settings say. */
+  readonly roles?: readonly Role[]
+  /** Aborts the opening, which may wait for servers. */
+  readonly signal?: AbortSignal
 }
 
 /** What the composition root gives to commands. */

@@ -1,4 +1,5 @@
 import type { Config } from '../config.ts'
+import { canShare } from '../ports.ts'
 import { type FoundMail, findMails } from '../sources/files.ts'
 import { wrapReport } from '../sources/wrap-report.ts'
 import {
@@ -13,62 +14,59 @@ import {
   UsageError,
   untilAborted,
 } from './command.ts'
+import type { Destination, ImportSummary } from './destination.ts'
+import { importKafka, kafkaSource } from './import-kafka.ts'
 import { openProgress } from './progress.ts'
 import { faultOf, findServer, type ServerClient } from './server-client.ts'
 
-export interface ImportSummary {
-  read: number
-  new: number
-  duplicates: number
-  /** Null when nobody waited for the answer. */
-  rejects: number | null
-}
-
-/** Where imported mail goes: a running server, or an instance in this process. */
-interface Destination {
-  deliver(mails: readonly IncomingMail[]): Promise<readonly Delivered[]>
-  /** Resolves when what was delivered is queryable; then says how many of the mails are rejected. */
-  settle(delivered: readonly Delivered[]): Promise<number>
-}
-
 export const importCommand: Command = {
   name: 'import',
-  usage: 'import PATH… [--server URL] [--wait] [--format text|json]',
+  usage: 'import PATH… | --from kafka://HOST:PORT/TOPIC [--server URL] [--wait] [--format text|json]',
   about:
     'Takes mails from files, folders, mbox files, Maildirs and bare report files; "-" is one mail on standard input.\n' +
-    'Sends them to a running mailtrail; with none, opens the data folder itself and works till all is done.',
+    'Sends them to a running mailtrail; with none, opens the data folder itself and works till all is done.\n' +
+    'With --from, takes what a Kafka topic holds now, one mail a message; run again, it goes on from there.',
   options: {
     server: {
       type: 'string',
       value: 'URL',
       about: 'the mailtrail to send to (default: the one that owns the data folder)',
     },
+    from: { type: 'string', value: 'URL', about: 'a Kafka topic instead of paths: kafka://HOST:PORT/TOPIC' },
     wait: { type: 'boolean', about: 'return when all that was brought can be queried' },
     format: { type: 'string', value: 'NAME', about: 'summary as text (default) or json' },
   },
   example: 'mailtrail import ~/Maildir reports.mbox --wait',
 
   async run(args, context) {
-    if (args.positionals.length === 0)
+    const from = args.text('from')
+    if (args.positionals.length === 0 && from === undefined)
       throw new UsageError('Name at least one file or folder, or - for standard input.')
+    if (args.positionals.length > 0 && from !== undefined)
+      throw new UsageError('Give either paths or --from, not both.')
     const format = args.text('format') ?? 'text'
     if (format !== 'text' && format !== 'json') throw new UsageError('--format must be text or json.')
     const data = args.text('data')
     const config = context.config(data === undefined ? {} : { MAILTRAIL_DATA: data })
     const server = await findServer(args.text('server'), config)
+    const bring = (destination: Destination, wait: boolean) =>
+      from === undefined
+        ? importPaths(args.positionals, destination, wait, config, context)
+        : importKafka(kafkaSource(from), destination, wait, config, context)
     const outcome =
-      server === null
-        ? await importHere(args.positionals, config, context)
-        : await importPaths(args.positionals, throughServer(server), args.flag('wait'), config, context)
+      server === null ? await importHere(bring, config, context) : await bring(throughServer(server), args.flag('wait'))
     context.stdout.write(format === 'json' ? `${JSON.stringify(outcome.summary)}\n` : `${sentence(outcome.summary)}\n`)
     return outcome.failed ? exitCode.failed : exitCode.fine
   },
 }
 
-async function importHere(paths: readonly string[], config: Config, context: Context) {
-  const mailtrail = await context.open(config, { serve: false })
+type Bring = (destination: Destination, wait: boolean) => Promise<{ summary: ImportSummary; failed: boolean }>
+
+async function importHere(bring: Bring, config: Config, context: Context) {
+  const roles = canShare(config) ? { roles: ['ingest'] as const } : {}
+  const mailtrail = await context.open(config, { serve: false, signal: context.signal, ...roles })
   try {
-    return await Promise.race([importPaths(paths, through(mailtrail), true, config, context), mailtrail.broken])
+    return await Promise.race([bring(through(mailtrail), true), mailtrail.broken])
   } finally {
     await mailtrail.close()
   }
@@ -124,6 +122,8 @@ async function post(server: ServerClient, mail: IncomingMail): Promise<Delivered
     'received-from': mail.receivedFrom,
   }
   if (mail.receivedAt !== null) headers['received-at'] = mail.receivedAt
+  if (mail.envelopeFrom !== undefined) headers['envelope-from'] = mail.envelopeFrom
+  if (mail.envelopeTo !== undefined) headers['envelope-to'] = mail.envelopeTo
   const response = await server.request('POST', '/mail', { body: mail.bytes, headers })
   if (response.status !== 202) throw new CommandError(`${mail.source}: ${await faultOf(response)}`)
   const { id, duplicate, position } = (await response.json()) as Delivered & {

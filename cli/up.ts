@@ -27,18 +27,18 @@ export const up: Command = {
       if (value !== undefined) overrides[name] = value
     }
     const config = context.config(overrides)
-    if (config.MAILTRAIL_ROLES.length < roleNames.length) {
-      throw new UsageError(
-        'With embedded parts all roles run in one process; leave --roles out. Splitting them needs Kafka, ClickHouse and Postgres, which this version cannot use yet.',
-      )
-    }
     const { host } = config.MAILTRAIL_LISTEN
     if (config.MAILTRAIL_API_KEYS.length === 0 && !isLoopback(host)) {
       throw new UsageError(
         `Refusing to listen on ${host} without keys: anyone could read and write. Set MAILTRAIL_API_KEYS, or listen on 127.0.0.1.`,
       )
     }
-    const mailtrail = await context.open(config)
+    const mailtrail = await context.open(config, { signal: context.signal }).catch((error: unknown) => {
+      if (!context.signal.aborted) throw error
+      return null
+    })
+    // Ended while it waited for a server, at which point nothing was under way.
+    if (mailtrail === null) return exitCode.fine
     try {
       context.stdout.write(`mailtrail is up: ${mailtrail.url}\n${mailtrail.description}\n`)
       const stopped = new Promise<void>((resolve) => {
@@ -52,7 +52,7 @@ export const up: Command = {
         context.stdout.write(`${sentence(outcome.summary)}\n`)
         failed = outcome.failed
       }
-      context.stdout.write(await whatToTry(mailtrail.url!))
+      if (config.MAILTRAIL_ROLES.includes('api')) context.stdout.write(await whatToTry(mailtrail.url!))
       await Promise.race([stopped, mailtrail.broken])
       context.stdout.write('Stopping: finishing what is under way …\n')
       return failed ? exitCode.failed : exitCode.fine

@@ -1,4 +1,5 @@
 /** Runs a command's work against a running mailtrail, or opens the data folder for the time that it takes. */
+import { canShare } from '../ports.ts'
 import type { Arguments, Context } from './command.ts'
 import { findServer, type ServerClient, serverClient } from './server-client.ts'
 
@@ -14,9 +15,14 @@ export async function withServer<T>(
   })
   const server = await findServer(args.text('server'), config)
   if (server !== null) return work(server)
-  const mailtrail = await context.open(config)
+  // Where others do the work, this process only asks.
+  const isShared = canShare(config)
+  const mailtrail = await context.open(config, {
+    signal: context.signal,
+    ...(isShared ? { roles: ['ingest', 'api'] } : {}),
+  })
   try {
-    await mailtrail.settled()
+    if (!isShared) await mailtrail.settled()
     return await work(serverClient(mailtrail.url!, config.MAILTRAIL_API_KEY))
   } finally {
     await mailtrail.close()

@@ -1,9 +1,11 @@
 /**
- * Brings topics, tables, loops and views to what the control topic says. Exactly one process does it; it deletes only what
- * no kept generation points to, and only when nothing reads or writes it any more.
+ * Brings topics, tables, loops and views to what the control topic says. Every process runs its loops; exactly one, the
+ * leader, makes and deletes topics, tables and views. It deletes only what no kept generation points to, and only when no
+ * process reads or writes it any more.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FeedList } from '../projections/feeds.ts'
-import { feedsOf } from '../projections/feeds.ts'
+import { feedsOf, ownerOf, projectedTopics } from '../projections/feeds.ts'
 import { untilStoreAnswers } from '../projections/run.ts'
 import { createTables, dropTables, type StoreLayout, switchViews, unwantedTables } from '../projections/schema.ts'
 import type { Store } from '../projections/store.ts'
@@ -11,7 +13,8 @@ import { settingsOf, type TopicOptions } from '../topics/all.ts'
 import type { ControlState } from '../topics/control-state.ts'
 import { derivedTopics, type Generation } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
-import { activeGenerations, loopsOf, type ProcessorLoops } from './loops.ts'
+import { untilLogAnswers } from '../topics/log-away.ts'
+import { activeGenerations, loopsOf, type ProcessorLoops, stages } from './loops.ts'
 
 export interface ReconcilerOptions {
   readonly log: Log
@@ -21,9 +24,16 @@ export interface ReconcilerOptions {
   readonly feeds: FeedList
   readonly topicPrefix: string
   readonly topicOptions: TopicOptions
+  /** What this process does, besides: run processors, project. */
+  readonly roles: { readonly process: boolean; readonly project: boolean }
+  /** Whether this process makes and deletes what all share. */
+  readonly leads: () => boolean
   readonly signal: AbortSignal
   readonly onProblem: (message: string) => void
 }
+
+/** A leader that must wait for others, and a process that waits for the leader, looks again so often. */
+const LOOK_MILLISECONDS = 500
 
 /** The generations that the store must have, and the live one. */
 export function storeLayout(control: ControlState): StoreLayout {
@@ -59,33 +69,90 @@ export class Reconciler {
   reconcile(): Promise<void> {
     this.#next ??= this.#running.then(() => {
       this.#next = undefined
-      return this.#options.signal.aborted ? undefined : this.#bring()
+      return this.#options.signal.aborted ? undefined : this.#bringSurely()
     })
     this.#running = this.#next
     return this.#running
   }
 
+  /** A log that is away is waited for, and then everything is looked at anew: what was done before changes nothing. */
+  #bringSurely(): Promise<void> {
+    const { signal, onProblem } = this.#options
+    const onAway = (reason: string) => onProblem(`Generations wait: ${reason}.`)
+    return untilLogAnswers(() => this.#bring(), { signal, onAway }).catch((error: unknown) => {
+      if (!signal.aborted) throw error
+    })
+  }
+
   async #bring(): Promise<void> {
-    const { log, store, control, loops, feeds, topicPrefix, topicOptions, signal, onProblem } = this.#options
+    const { log, store, control, loops, feeds, topicPrefix, topicOptions, roles, leads, signal } = this.#options
     // Read at once: what the control topic says may change at every wait below, and comes in the next round.
     const layout = storeLayout(control)
-    const wantedLoops = loopsOf(control, topicPrefix)
-    const wanted = feedsOf(activeGenerations(control).map(({ generation }) => generation))
-    const surely = (work: () => Promise<void>) => untilStoreAnswers({ signal, onProblem }, work)
-    await createTopics(log, layout.kept, topicOptions, new Set(await log.topics()))
-    for (const generation of layout.kept) await surely(() => createTables(store, generation))
+    const wantedLoops = roles.process ? loopsOf(control, topicPrefix) : []
+    const active = activeGenerations(control).map(({ generation }) => generation)
+    const wanted = roles.project ? feedsOf(active) : []
+    if (leads()) {
+      await createTopics(log, layout.kept, topicOptions, new Set(await log.topics()))
+      for (const generation of layout.kept) await this.#surely(() => createTables(store, generation))
+    } else await this.#madeByLeader(layout)
+    if (signal.aborted) return
     await loops.set(wantedLoops)
     const before = feeds.wanted()
     feeds.set(wanted)
     for (const { physical } of before)
       if (!wanted.some((feed) => feed.physical === physical)) await feeds.ended(physical, signal)
+    if (!leads()) return
     if (layout.live.name !== this.#shown) {
-      await surely(() => switchViews(store, layout.live))
+      await this.#surely(() => switchViews(store, layout.live))
       this.#shown = layout.live.name
     }
-    if (signal.aborted) return
-    await surely(async () => dropTables(store, await unwantedTables(store, layout)))
-    for (const topic of await this.#unwantedTopics(layout)) await log.deleteTopic(topic)
+    if (!signal.aborted) await this.#removeLeftovers(layout)
+  }
+
+  /** Waits until the topics and tables are there, or this process has become the leader itself. */
+  async #madeByLeader(layout: StoreLayout): Promise<void> {
+    const { log, store, leads, signal } = this.#options
+    const topics = layout.kept.flatMap((generation) => Object.values(generation.topics))
+    const tables = layout.kept.flatMap((generation) => Object.values(generation.tables))
+    while (!signal.aborted && !leads()) {
+      const there = new Set(await log.topics())
+      if (topics.every((topic) => there.has(topic))) {
+        const rows = await this.#surely(() =>
+          store.query<{ name: string }>('SELECT name FROM system.tables WHERE database = currentDatabase()'),
+        )
+        const made = new Set(rows.map(({ name }) => name))
+        if (tables.every((table) => made.has(table))) return
+      }
+      await sleep(LOOK_MILLISECONDS, undefined, { signal }).catch(() => undefined)
+    }
+  }
+
+  async #removeLeftovers(layout: StoreLayout): Promise<void> {
+    const { log, store, signal } = this.#options
+    const tables = await this.#surely(() => unwantedTables(store, layout))
+    const topics = await this.#unwantedTopics(layout)
+    const numbers = new Set([...tables, ...topics].map(ownerOf))
+    for (const group of [...numbers].flatMap((number) => this.#groupsOf(number))) {
+      if ((await log.members(group)) === 0) continue
+      // Another process is still at it, and hears of the end as we did.
+      setTimeout(() => signal.aborted || void this.reconcile().catch(() => undefined), LOOK_MILLISECONDS).unref()
+      return
+    }
+    await this.#surely(() => dropTables(store, tables))
+    for (const topic of topics) await log.deleteTopic(topic)
+  }
+
+  /** Groups of all loops that read or write what is named after a generation. */
+  #groupsOf(number: number): string[] {
+    const { topicPrefix } = this.#options
+    const processing = stages.map(({ stage }) => `${topicPrefix}${stage}.g${number}`)
+    const projecting = projectedTopics.map((topic) => `${topicPrefix}project.${topic}.g${number}`)
+    return [...processing, ...projecting]
+  }
+
+  #surely<T>(work: () => Promise<T>): Promise<T> {
+    const { signal, onProblem } = this.#options
+    return untilStoreAnswers({ signal, onProblem }, work)
   }
 
   async #unwantedTopics(layout: StoreLayout): Promise<string[]> {

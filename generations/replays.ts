@@ -14,7 +14,6 @@ import {
 import { settle } from '../api/settle.ts'
 import { isIdle, readStages } from '../api/stages.ts'
 import { feedsOf, tablesOf } from '../projections/feeds.ts'
-import type { ProjectionState } from '../projections/state.ts'
 import type { Store } from '../projections/store.ts'
 import { compileRules } from '../rules/compile.ts'
 import { diffRuleSets } from '../rules/diff.ts'
@@ -37,17 +36,16 @@ import type { ControlState, GenerationEntry, Outcome } from '../topics/control-s
 import { type Generation, makeGeneration, type StartPoint } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
 import type { Epochs } from './epochs.ts'
-import { type ProcessorLoops, stages } from './loops.ts'
+import { stages } from './loops.ts'
 import { RateMeter } from './rate.ts'
 import { testRules } from './rule-test.ts'
-import { stagesOfGeneration } from './stages.ts'
+import { type Projected, stagesOfGeneration } from './stages.ts'
 
 export interface ReplaysOptions {
   readonly log: Log
   readonly store: Store
   readonly control: ControlLog
-  readonly loops: ProcessorLoops
-  readonly projected: ProjectionState
+  readonly projected: Projected
   readonly topicPrefix: string
   readonly epochs: Epochs
   readonly parserVersion: string
@@ -281,8 +279,8 @@ class ReplayService implements Replays {
   }
 
   #stages(generation: Generation) {
-    const { loops, projected, topicPrefix, log } = this.#options
-    return stagesOfGeneration(generation, { loops, projected, topicPrefix, log })
+    const { projected, topicPrefix, log } = this.#options
+    return stagesOfGeneration(generation, { own: null, projected, topicPrefix, log })
   }
 
   /** The new generation must not speak of less mail than the live one, unless that is accepted. */
@@ -359,7 +357,7 @@ class ReplayService implements Replays {
     // A chunk of facts becomes a chunk of verdicts, so what waits to be projected is not done yet.
     const feed = feedsOf([generation]).find((one) => one.topic === 'verdicts')!
     const waiting =
-      generation.from === 'ingest' ? 0 : (await log.lag(feed.physical, projected.positions(feed.physical))).events
+      generation.from === 'ingest' ? 0 : (await log.lag(feed.physical, await projected.positions(feed.physical))).events
     const done = Math.max(0, total - lag - waiting)
     const meter = this.#rates.get(generation.name) ?? new RateMeter(this.#options.now)
     this.#rates.set(generation.name, meter)

@@ -1,6 +1,8 @@
 /** Reads mails: raw bytes → reports, the mail's own fields, and rejects with a reason. */
-import { closeSync, existsSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Blobs, BlobsUnavailable, type LocalBlob } from '../topics/blobs.ts'
 import { INGEST, ingestHeader, mailId, parseBlobReference, receivedAt } from '../topics/ingest.ts'
 import type { LogEvent } from '../topics/log.ts'
 import { PRIVATE } from '../topics/private.ts'
@@ -16,8 +18,8 @@ export interface ParseMailOptions {
   readonly pool: ParsePool
   readonly writer: EventWriter
   readonly spoolFolder: string
-  /** Where a blob lies; the worker opens it itself. Null when claim checks cannot be resolved here. */
-  readonly blobFile: ((sha256: string) => string) | null
+  /** Where large mails lie; a worker opens the file itself. Null when claim checks cannot be resolved here. */
+  readonly blobs: Pick<Blobs, 'fetch'> | null
   /** How long a missing blob is waited for; default ten minutes. */
   readonly blobWaitMilliseconds?: number
 }
@@ -26,14 +28,14 @@ const BLOB_WAIT = 10 * 60 * 1000
 const BLOB_LOOK = 1000
 
 export function parseMail(options: ParseMailOptions): Processor {
-  const { pool } = options
+  const { pool, blobs } = options
   return {
     name: 'parse-mail',
     from: INGEST,
     to: [REPORTS, PRIVATE, REJECTS],
     concurrency: pool.capacity,
 
-    async handle(event) {
+    async handle(event, signal) {
       const delivery = deliveryOf(event)
       const claim = event.headers[ingestHeader.blob]
       if (claim === undefined) {
@@ -41,7 +43,7 @@ export function parseMail(options: ParseMailOptions): Processor {
         return attempt(options, event, { bytes, file: null, delivery }, bytes.length)
       }
       const reference = parseBlobReference(claim)
-      if (reference === null || options.blobFile === null) {
+      if (reference === null || blobs === null) {
         return rejectWhole(
           options,
           event,
@@ -49,13 +51,19 @@ export function parseMail(options: ParseMailOptions): Processor {
           `The claim check "${claim.slice(0, 200)}" cannot be resolved here.`,
         )
       }
-      const path = options.blobFile(reference.sha256)
-      const waited = options.blobWaitMilliseconds ?? BLOB_WAIT
-      if (!(await waitForFile(path, waited))) {
-        return rejectWhole(options, event, 'blob_missing', `No file ${path} after ${Math.round(waited / 1000)} s.`)
+      const { sha256, size } = reference
+      const waits = options.blobWaitMilliseconds ?? BLOB_WAIT
+      const local = await waitForBlob(() => blobs.fetch(sha256, options.spoolFolder), waits, signal)
+      if (local === null) {
+        const detail = `No blob ${sha256} after ${Math.round(waits / 1000)} s.`
+        return rejectWhole(options, event, 'blob_missing', detail)
       }
-      const file = { path, sha256: reference.sha256 }
-      return attempt(options, event, { bytes: null, file, delivery }, reference.size)
+      try {
+        const file = { path: local.path, sha256 }
+        return await attempt(options, event, { bytes: null, file, delivery }, size)
+      } finally {
+        await local.release()
+      }
     },
 
     giveUp(event, error) {
@@ -145,10 +153,23 @@ function readPiece(file: number, { start, length }: { start: number; length: num
   return piece
 }
 
-async function waitForFile(path: string, milliseconds: number): Promise<boolean> {
-  for (let waited = 0; !existsSync(path); waited += BLOB_LOOK) {
-    if (waited >= milliseconds) return false
-    await new Promise((resolve) => setTimeout(resolve, BLOB_LOOK))
+/**
+ * A blob may come after its event: an import copies both. Null when it has not come in time. While the store is away the
+ * time stands still: that says nothing about the mail, and the store has told the operator itself.
+ */
+async function waitForBlob(
+  fetch: () => Promise<LocalBlob | null>,
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+): Promise<LocalBlob | null> {
+  for (let waited = 0; ; ) {
+    try {
+      const local = await fetch()
+      if (local !== null || waited >= milliseconds) return local
+      waited += BLOB_LOOK
+    } catch (error) {
+      if (!(error instanceof BlobsUnavailable)) throw error
+    }
+    await sleep(BLOB_LOOK, undefined, signal === undefined ? {} : { signal })
   }
-  return true
 }

@@ -23,9 +23,9 @@ export interface Processor {
   readonly concurrency: number
   /**
    * Never rejects for bad input: that is an event on `rejects`. A rejection is a fault of ours, after which the loop
-   * asks `giveUp` what to say of the event.
+   * asks `giveUp` what to say of the event. Where it waits for something, it rejects when the signal aborts.
    */
-  handle(event: LogEvent): Promise<Produced>
+  handle(event: LogEvent, signal?: AbortSignal): Promise<Produced>
   /** What is said of an event that the processor failed on. */
   giveUp(event: LogEvent, error: unknown): Produced
 }

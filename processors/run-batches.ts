@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LogicalTopic } from '../topics/generation.ts'
-import { type Batch, type Log, LogFull, type NewEvent } from '../topics/log.ts'
+import type { Batch, Log, NewEvent } from '../topics/log.ts'
+import { logAway, untilLogAnswers } from '../topics/log-away.ts'
 import type { BatchProcessor, ProducedEvent } from './processor.ts'
 import { type LoopState, ProcessorStopped } from './run.ts'
 
@@ -85,8 +86,9 @@ async function handleSurely(
     } catch (error) {
       signal.throwIfAborted()
       const { message } = error as Error
-      if (error instanceof LogFull) {
-        onProblem?.(`The log is full (${message}); ${processor.name} waits until there is room.`)
+      const away = logAway(error)
+      if (away !== null) {
+        onProblem?.(`${processor.name} waits: ${away}.`)
         attempt = 0
       } else if (attempt >= maxAttempts) {
         const { topic, partition, offset } = batch.events[0]!
@@ -114,16 +116,9 @@ async function appendSurely(
     if (events === undefined) byTopic.set(topic, [event])
     else events.push(event)
   }
-  for (const [topic, events] of byTopic) {
-    for (;;) {
-      try {
-        await log.append(physical(topic), events)
-        break
-      } catch (error) {
-        if (!(error instanceof LogFull)) throw error
-        onProblem?.(`The log is full (${error.message}); ${processor.name} waits until there is room.`)
-        await sleep(RETRY_MILLISECONDS, undefined, { signal })
-      }
-    }
-  }
+  for (const [topic, events] of byTopic)
+    await untilLogAnswers(() => log.append(physical(topic), events), {
+      signal,
+      onAway: (reason) => onProblem?.(`${processor.name} waits: ${reason}.`),
+    })
 }

@@ -3,7 +3,8 @@
  * and commits a batch only when all its outputs are durable. At-least-once; derived ids make that harmless.
  */
 import type { LogicalTopic } from '../topics/generation.ts'
-import { type Batch, type Log, type LogEvent, LogFull, type NewEvent } from '../topics/log.ts'
+import type { Batch, Log, LogEvent, NewEvent } from '../topics/log.ts'
+import { untilLogAnswers } from '../topics/log-away.ts'
 import type { Processor, Produced } from './processor.ts'
 
 export interface RunOptions {
@@ -60,10 +61,11 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
     let produced: Produced
     await room.take(event.value.length)
     try {
-      produced = await processor.handle(event)
+      produced = await processor.handle(event, signal)
       await failures.succeeded()
     } catch (error) {
-      await failures.failed(event, error)
+      // What was broken off is no failure: the batch is not committed, and the event is read again.
+      if (!signal.aborted) await failures.failed(event, error)
       return
     } finally {
       room.give(event.value.length)
@@ -192,7 +194,6 @@ class FailureCount {
 
 const MAX_APPEND_BYTES = 4 * 1024 * 1024
 const MAX_APPEND_EVENTS = 2000
-const RETRY_MILLISECONDS = 1000
 
 /** Appends results to their topics; results that come while an append is under way go together in the next one. */
 class Appender {
@@ -252,16 +253,9 @@ class Appender {
   }
 
   async #appendSurely(topic: LogicalTopic, events: readonly NewEvent[]): Promise<void> {
-    for (;;) {
-      try {
-        await this.#log.append(this.#physical(topic), events)
-        return
-      } catch (error) {
-        if (!(error instanceof LogFull)) throw error
-        this.#onProblem?.(`The log is full (${error.message}); processing waits until there is room.`, null)
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS))
-        this.#signal.throwIfAborted()
-      }
-    }
+    await untilLogAnswers(() => this.#log.append(this.#physical(topic), events), {
+      signal: this.#signal,
+      onAway: (reason) => this.#onProblem?.(`Processing waits: ${reason}.`, null),
+    })
   }
 }

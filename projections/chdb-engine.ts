@@ -22,6 +22,8 @@ interface ChdbSession {
 
 export interface Statement {
   readonly sql: string
+  /** Where names without a database are looked up. */
+  readonly database: string
   readonly values: Readonly<Record<string, BoundValue>>
   readonly settings: ReadonlyMap<string, string>
   readonly format: string
@@ -32,6 +34,8 @@ export interface Statement {
 interface Lane {
   readonly name: string
   readonly session: ChdbSession
+  /** Each session has a current database of its own; null when it is to be named again. */
+  database: string | null
   /** Settings that differ from the engine's defaults now. */
   readonly applied: Map<string, string>
 }
@@ -63,6 +67,8 @@ const READERS = 8
 /** Threads that the child's libuv pool needs: one for each statement that may run, some for files. */
 export const POOL_THREADS = WRITERS + READERS + 6
 
+export const DEFAULT_DATABASE = 'default'
+
 /** One merge at a time: two take both cores from the mail that is being read. */
 const ENGINE_DEFAULTS = [
   '--optimize_on_insert=0',
@@ -77,6 +83,7 @@ const ENGINE_DEFAULTS = [
 
 export class ChdbEngine {
   readonly #sessions: ChdbSession[] = []
+  readonly #lanes: Lane[] = []
   readonly #readers: Lanes
   readonly #writers: Lanes
   readonly #control: ChdbSession
@@ -92,17 +99,30 @@ export class ChdbEngine {
       return session
     }
     this.#control = open()
-    const lanes = (count: number, kind: string): Lanes =>
-      new Lanes(Array.from({ length: count }, (_, n) => ({ name: `${kind}${n}`, session: open(), applied: new Map() })))
+    const lanes = (count: number, kind: string): Lanes => {
+      const made = Array.from({ length: count }, (_, n) => ({
+        name: `${kind}${n}`,
+        session: open(),
+        database: DEFAULT_DATABASE,
+        applied: new Map<string, string>(),
+      }))
+      this.#lanes.push(...made)
+      return new Lanes(made)
+    }
     this.#readers = lanes(READERS, 'reader')
     this.#writers = lanes(WRITERS, 'writer')
+  }
+
+  /** A session does not notice by itself that its database was dropped. */
+  databaseDropped(): void {
+    for (const lane of this.#lanes) lane.database = null
   }
 
   /** Bytes of the answer as the engine makes them. Ends early, with ClickHouse's error, when the signal aborts. */
   async *read(statement: Statement): AsyncGenerator<Uint8Array> {
     const lane = await this.#readers.take()
     try {
-      await this.#apply(lane, statement.settings)
+      await this.#apply(lane, statement)
       await this.#exclusive
       statement.signal.throwIfAborted()
       const chunks = lane.session.queryStreamBind(statement.sql, statement.values, { format: statement.format })
@@ -126,7 +146,9 @@ export class ChdbEngine {
   async run(statement: Statement): Promise<Uint8Array> {
     const lane = await this.#writers.take()
     try {
-      await this.#apply(lane, statement.settings)
+      // Who gave up while others were served must not be served after all: the statement comes again.
+      statement.signal.throwIfAborted()
+      await this.#apply(lane, statement)
       const stop = this.#killOnAbort(lane, statement.signal)
       try {
         const format = { format: statement.format }
@@ -146,8 +168,12 @@ export class ChdbEngine {
     }
   }
 
-  /** Gives the session exactly the statement's settings, and its name, by which it can be stopped. */
-  async #apply(lane: Lane, settings: ReadonlyMap<string, string>): Promise<void> {
+  /** Gives the session the statement's database, exactly its settings, and its name, by which it can be stopped. */
+  async #apply(lane: Lane, { database, settings }: Statement): Promise<void> {
+    if (lane.database !== database) {
+      await lane.session.queryAsync(`USE ${quoteName(database)}`, { format: 'Null' })
+      lane.database = database
+    }
     const set = (assignment: string) => lane.session.queryAsync(`SET ${assignment}`, { format: 'Null' })
     for (const name of lane.applied.keys()) {
       if (name === LANE_NAME || settings.has(name)) continue
@@ -188,3 +214,5 @@ export class ChdbEngine {
     await drainPending()
   }
 }
+
+const quoteName = (name: string) => `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``

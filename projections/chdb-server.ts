@@ -1,6 +1,7 @@
 /**
- * A child process that serves ClickHouse's HTTP interface over chDB, on loopback and behind a secret, well enough for
- * `@clickhouse/client`: statements with bound parameters, streamed answers, inserts of Native blocks, typed errors.
+ * A child process that serves ClickHouse's HTTP interface over chDB, behind a secret, well enough for
+ * `@clickhouse/client`: statements with bound parameters, databases, streamed answers, inserts of Native blocks, packed
+ * requests, typed errors. Any number of clients at once.
  *
  * The parent writes one line of JSON (`ServerSettings`) to stdin; the child answers with one line of JSON on stdout:
  * `{"port":N}` or `{"error":"…"}`. It ends when stdin closes, that is, when the parent is gone.
@@ -8,21 +9,29 @@
 import { timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { ChdbEngine } from './chdb-engine.ts'
+import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from 'node:zlib'
+import { ChdbEngine, DEFAULT_DATABASE } from './chdb-engine.ts'
 import { boundValues } from './parameters.ts'
 
 export interface ServerSettings {
   readonly folder: string
   /** Folder for inserts on their way in; it must be on a local disk. */
   readonly tmp: string
+  /** Password of the user `default`; '' lets everyone in. */
   readonly secret: string
   readonly memoryBytes: number
+  /** Default: a free port on loopback. */
+  readonly host?: string
+  readonly port?: number
+  /** How long running statements may take to end when it stops; default 2000. */
+  readonly drainMilliseconds?: number
 }
 
 /** Longest statement text; inserts carry their rows apart. */
@@ -30,6 +39,7 @@ const MAX_STATEMENT_BYTES = 16 * 1024 * 1024
 /** Parameters travel in the URL, and node's default of 16 KB is too little for lists of ids. */
 const MAX_URL_BYTES = 4 * 1024 * 1024
 const DRAIN_MILLISECONDS = 2_000
+const INSERT_FILE = /^insert-\d+-\d+\.native$/
 
 /** Parts of the URL that are no settings of the engine. */
 const NOT_SETTINGS = new Set([
@@ -39,6 +49,10 @@ const NOT_SETTINGS = new Set([
   'default_format',
   'session_id',
   'role',
+  'user',
+  'password',
+  // A session that is made read-only cannot be made anything else again, and sessions are used by all in turn.
+  'readonly',
   'enable_http_compression',
   'wait_end_of_query',
   'send_progress_in_http_headers',
@@ -59,14 +73,41 @@ interface Call {
   readonly parameters: ReadonlyMap<string, string>
   readonly settings: ReadonlyMap<string, string>
   readonly format: string
+  readonly database: string
+  /** The body as it was before it was packed. */
+  readonly body: Readable
   /** Whether the statement came in the URL, so that the body holds rows. */
   readonly bodyIsRows: boolean
 }
 
-async function readBody(request: IncomingMessage): Promise<string> {
+const unpackers: Readonly<Record<string, () => Transform>> = {
+  gzip: createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+  zstd: createZstdDecompress,
+}
+
+function unpackedBody(request: IncomingMessage): Readable {
+  const encoding = request.headers['content-encoding']
+  if (encoding === undefined || encoding === 'identity') return request
+  const unpacker = unpackers[encoding]
+  if (unpacker === undefined)
+    throw new RequestError(
+      415,
+      89,
+      'UNKNOWN_COMPRESSION_METHOD',
+      `Content-Encoding ${encoding} is not known; use ${Object.keys(unpackers).join(', ')}.`,
+    )
+  const unpacked = unpacker()
+  // Half a body breaks the reader, too.
+  pipeline(request, unpacked).catch((error: unknown) => unpacked.destroy(error as Error))
+  return unpacked
+}
+
+async function readText(body: Readable): Promise<string> {
   const pieces: Buffer[] = []
   let bytes = 0
-  for await (const piece of request as AsyncIterable<Buffer>) {
+  for await (const piece of body as AsyncIterable<Buffer>) {
     bytes += piece.length
     if (bytes > MAX_STATEMENT_BYTES)
       throw new RequestError(
@@ -88,8 +129,11 @@ async function readCall(request: IncomingMessage, url: URL): Promise<Call> {
     else if (/^\w+$/.test(name) && !NOT_SETTINGS.has(name)) settings.set(name, value)
   }
   const inUrl = url.searchParams.get('query')
+  const body = unpackedBody(request)
   return {
-    statement: inUrl ?? (await readBody(request)),
+    statement: inUrl ?? (await readText(body)),
+    body,
+    database: url.searchParams.get('database') || DEFAULT_DATABASE,
     parameters,
     settings,
     format: url.searchParams.get('default_format') ?? 'TabSeparated',
@@ -114,11 +158,14 @@ class ChdbServer {
   }
 
   async listen(): Promise<{ server: Server; port: number }> {
+    // The engine is open, so the folder is ours: what lies there is of a process that was killed amid an insert.
+    const { tmp } = this.#settings
+    for (const name of await readdir(tmp)) if (INSERT_FILE.test(name)) await rm(join(tmp, name), { force: true })
     const server = createServer({ maxHeaderSize: MAX_URL_BYTES, keepAliveTimeout: 60_000 }, (request, response) => {
       this.#answer(request, response).catch((error: unknown) => sendError(response, error))
     })
     server.requestTimeout = 0
-    server.listen(0, '127.0.0.1')
+    server.listen(this.#settings.port ?? 0, this.#settings.host ?? '127.0.0.1')
     await once(server, 'listening')
     return { server, port: (server.address() as AddressInfo).port }
   }
@@ -127,15 +174,16 @@ class ChdbServer {
     return this.#engine.close()
   }
 
-  #isAllowed(request: IncomingMessage): boolean {
+  #isAllowed(request: IncomingMessage, url: URL): boolean {
+    if (this.#secret.length === 0) return true
     const basic = /^Basic (.+)$/.exec(request.headers.authorization ?? '')
     const password =
       basic === null
-        ? undefined
+        ? (request.headers['x-clickhouse-key'] ?? url.searchParams.get('password') ?? '')
         : Buffer.from(basic[1]!, 'base64')
             .toString()
             .replace(/^[^:]*:/, '')
-    const key = Buffer.from(String(password ?? request.headers['x-clickhouse-key'] ?? ''))
+    const key = Buffer.from(String(password))
     return key.length === this.#secret.length && timingSafeEqual(key, this.#secret)
   }
 
@@ -145,7 +193,7 @@ class ChdbServer {
       response.end('Ok.\n')
       return
     }
-    if (!this.#isAllowed(request))
+    if (!this.#isAllowed(request, url))
       throw new RequestError(403, 516, 'AUTHENTICATION_FAILED', 'The secret of this store is needed.')
     const call = await readCall(request, url)
     const gone = new AbortController()
@@ -153,13 +201,14 @@ class ChdbServer {
       if (!response.writableFinished) gone.abort()
     })
     const insert = INSERT_NATIVE.exec(call.statement)
-    if (insert !== null) await this.#insert(insert[1]!, call, request, gone.signal)
+    if (insert !== null) await this.#insert(insert[1]!, call, gone.signal)
     else if (call.bodyIsRows)
       throw new RequestError(501, 48, 'NOT_IMPLEMENTED', 'Rows are taken as INSERT INTO table FORMAT Native only.')
     else if (ANSWERS_ROWS.test(call.statement)) return this.#select(call, response, gone.signal)
     else {
       const answer = await this.#engine.run(this.#statement(call, call.statement, gone.signal))
       if (/^\s*(CREATE|DROP|ALTER|RENAME|EXCHANGE)\b/i.test(call.statement)) this.#structures.clear()
+      if (/^\s*DROP\s+DATABASE\b/i.test(call.statement)) this.#engine.databaseDropped()
       response.end(answer)
       return
     }
@@ -173,7 +222,7 @@ class ChdbServer {
     } catch (error) {
       throw new RequestError(400, 457, 'BAD_QUERY_PARAMETER', (error as Error).message)
     }
-    return { sql, values, settings: call.settings, format: call.format, signal }
+    return { sql, values, database: call.database, settings: call.settings, format: call.format, signal }
   }
 
   async #select(call: Call, response: ServerResponse, signal: AbortSignal): Promise<void> {
@@ -194,11 +243,11 @@ class ChdbServer {
   }
 
   /** The addon takes no binary rows inline, so the block goes through a file that lies in the page cache. */
-  async #insert(table: string, call: Call, request: IncomingMessage, signal: AbortSignal): Promise<void> {
+  async #insert(table: string, call: Call, signal: AbortSignal): Promise<void> {
     const path = join(this.#settings.tmp, `insert-${process.pid}-${this.#files++}.native`)
     try {
-      await pipeline(request, createWriteStream(path))
-      const structure = await this.#structure(table)
+      await pipeline(call.body, createWriteStream(path))
+      const structure = await this.#structure(call.database, table)
       const quote = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`
       const source = `file(${quote(path)}, 'Native', ${quote(structure)})`
       await this.#engine.run(this.#statement(call, `INSERT INTO ${table} SELECT * FROM ${source}`, signal))
@@ -208,19 +257,21 @@ class ChdbServer {
   }
 
   /** `name type, …` of the columns that are stored; with it the engine reads the file once instead of twice. */
-  #structure(table: string): Promise<string> {
-    let structure = this.#structures.get(table)
+  #structure(database: string, table: string): Promise<string> {
+    const name = `${database} ${table}`
+    let structure = this.#structures.get(name)
     if (structure === undefined) {
-      structure = this.#describe(table)
-      this.#structures.set(table, structure)
-      structure.catch(() => this.#structures.delete(table))
+      structure = this.#describe(database, table)
+      this.#structures.set(name, structure)
+      structure.catch(() => this.#structures.delete(name))
     }
     return structure
   }
 
-  async #describe(table: string): Promise<string> {
+  async #describe(database: string, table: string): Promise<string> {
     const answer = await this.#engine.run({
       sql: `DESCRIBE TABLE ${table}`,
+      database,
       values: {},
       settings: new Map(),
       format: 'JSONEachRow',
@@ -259,8 +310,8 @@ function sendError(response: ServerResponse, error: unknown): void {
 }
 
 /** A statement that cannot be stopped must not keep the folder locked, so the end is never waited for longer. */
-async function shutDown(store: ChdbServer, server: Server): Promise<void> {
-  setTimeout(() => process.kill(process.pid, 'SIGKILL'), DRAIN_MILLISECONDS)
+async function shutDown(store: ChdbServer, server: Server, drainMilliseconds: number): Promise<void> {
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), drainMilliseconds)
   server.close()
   server.closeIdleConnections()
   await store.close()
@@ -270,10 +321,13 @@ async function shutDown(store: ChdbServer, server: Server): Promise<void> {
 async function main(): Promise<void> {
   const lines = createInterface({ input: process.stdin })
   const [line] = (await once(lines, 'line')) as [string]
+  let store: ChdbServer | undefined
   try {
-    const store = new ChdbServer(JSON.parse(line) as ServerSettings)
+    const settings = JSON.parse(line) as ServerSettings
+    store = new ChdbServer(settings)
+    const opened = store
     const { server, port } = await store.listen()
-    const end = () => void shutDown(store, server)
+    const end = () => void shutDown(opened, server, settings.drainMilliseconds ?? DRAIN_MILLISECONDS)
     lines.once('close', end)
     process.once('SIGTERM', end)
     // A terminal sends Ctrl+C to the whole group; the parent decides when the store ends.
@@ -283,6 +337,7 @@ async function main(): Promise<void> {
     process.stdout.write(`${JSON.stringify({ error: (error as Error).message })}\n`)
     process.exitCode = 1
     lines.close()
+    await store?.close()
   }
 }
 

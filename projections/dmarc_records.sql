@@ -3,7 +3,7 @@
 -- partitioned: an insert of many months would become as many parts. What finds a record is LZ4, the rest ZSTD: 3.0 bytes
 -- for an address instead of 5.2, and no slower to sum over. Names of machines are nearly all distinct, so they are no
 -- LowCardinality (3.6 bytes instead of 5.7, and inserted twice as fast).
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   policy_domain LowCardinality(String),
   day Date,
   report_key FixedString(32),
@@ -38,6 +38,6 @@ CREATE TABLE {table} (
   as_name LowCardinality(String) CODEC(ZSTD(1)),
   country LowCardinality(String) CODEC(ZSTD(1)),
   month UInt32 ALIAS toYYYYMM(day)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (policy_domain, day, report_key, variant, record_index)
 SETTINGS {settings}

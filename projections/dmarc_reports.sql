@@ -1,7 +1,7 @@
 -- One row per delivery (mail and part) of an aggregate report, inserted after the rows of its records. The winner of a
 -- report is its row with the smallest (received_at, variant), that is, the first in this table's order; the others are
 -- duplicates or conflicts.
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   policy_domain LowCardinality(String),
   day Date,
   report_key FixedString(32),
@@ -44,6 +44,6 @@ CREATE TABLE {table} (
   warning_detail Array(String) CODEC(ZSTD(1)),
   parser_version LowCardinality(String),
   month UInt32 ALIAS toYYYYMM(day)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (policy_domain, day, report_key, received_at, variant, mail_id, part, parser_version)
 SETTINGS {settings}

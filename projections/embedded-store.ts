@@ -3,15 +3,13 @@
  * as to any ClickHouse server. The folder holds nothing that the log does not: when it cannot be opened it is
  * started anew, empty, and the projections fill it again.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
-import { extname, join } from 'node:path'
-import { createInterface } from 'node:readline'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { type ChdbStart, DEFAULT_MEMORY_BYTES, isLocked, isNotOurs, startChdb } from './chdb-child.ts'
 import { openClickhouseStore } from './clickhouse-store.ts'
-import { type QueryOptions, type Store, StoreUnavailable } from './store.ts'
+import { type InsertOptions, type QueryOptions, type Store, StoreUnavailable } from './store.ts'
 
 export interface EmbeddedStoreOptions {
   /** Where chDB keeps its files; made when missing. */
@@ -31,18 +29,14 @@ export interface EmbeddedStore extends Store {
   pid(): number
 }
 
-const DEFAULT_MEMORY_BYTES = 600_000_000
 /** A read that meets a dead child waits so long for the next one; starting takes 0.5 s, on a busy machine ten times that. */
 const WAIT_MILLISECONDS = 15_000
 /** A predecessor that was cut off may hold the folder's lock until it notices. */
 const LOCK_MILLISECONDS = 8_000
-const START_MILLISECONDS = 60_000
 const LONGEST_PAUSE_MILLISECONDS = 5_000
 /** Children that die before they serve, in a row, until the folder is held to be what kills them. */
 const DEATHS_OF_A_DAMAGED_FOLDER = 3
 const STOP_MILLISECONDS = 8_000
-/** As chdb-server.ts names them. */
-const INSERT_FILE = /^insert-\d+-\d+\.native$/
 
 interface Server {
   readonly child: ChildProcess
@@ -50,64 +44,23 @@ interface Server {
   readonly ended: Promise<void>
 }
 
-type Start =
-  | { readonly kind: 'serving'; readonly server: Server }
-  | { readonly kind: 'refused'; readonly reason: string }
-  | { readonly kind: 'died'; readonly reason: string }
+type Start = { readonly kind: 'serving'; readonly server: Server } | Exclude<ChdbStart, { kind: 'serving' }>
 
 /** Starts one child and waits until it serves, refuses the folder or dies. */
 async function startServer(options: EmbeddedStoreOptions): Promise<Start> {
   const secret = randomBytes(32).toString('base64url')
-  const program = fileURLToPath(new URL(`./chdb-server${extname(import.meta.url)}`, import.meta.url))
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-    // Each running statement holds a thread of the pool (see chdb-engine.ts).
-    env: { PATH: '', TZ: 'UTC', HOME: options.tmp, UV_THREADPOOL_SIZE: '16' },
-  })
-  let lastWords = ''
-  child.stderr.on('data', (piece: Buffer) => {
-    lastWords = (lastWords + piece.toString()).slice(-2000)
-  })
-  // A child that died takes no more settings; its end says so.
-  child.stdin.on('error', () => {})
-  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
-  const settings = {
-    folder: options.folder,
-    tmp: options.tmp,
-    secret,
-    memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
-  }
-  child.stdin.write(`${JSON.stringify(settings)}\n`)
-  const lines = createInterface({ input: child.stdout })
-  const line = await Promise.race([
-    new Promise<string>((resolve) => lines.once('line', resolve)),
-    ended.then(() => null),
-    sleep(START_MILLISECONDS, null, { ref: false }),
-  ])
-  if (line === null) {
-    child.kill('SIGKILL')
-    const reason = lastWords.trim() === '' ? `signal ${child.signalCode}, code ${child.exitCode}` : lastWords.trim()
-    return { kind: 'died', reason }
-  }
-  const answer = JSON.parse(line) as { port: number } | { error: string }
-  if ('error' in answer) {
-    await ended
-    // chDB throws a general sentence and prints the engine's own, which says whether the folder is locked or damaged.
-    return { kind: 'refused', reason: lastWords.trim() === '' ? answer.error : lastWords.trim() }
-  }
-  const store = openClickhouseStore({ url: `http://127.0.0.1:${answer.port}`, username: 'default', password: secret })
+  const { folder, tmp, memoryBytes = DEFAULT_MEMORY_BYTES } = options
+  const start = await startChdb({ folder, tmp, secret, memoryBytes })
+  if (start.kind !== 'serving') return start
+  const { child, ended, port } = start
+  const store = openClickhouseStore({ url: `http://127.0.0.1:${port}`, username: 'default', password: secret })
   return { kind: 'serving', server: { child, store, ended } }
 }
-
-const isLocked = (reason: string) => /Cannot lock file|another server instance|already locked/i.test(reason)
-const isNotOurs = (reason: string) =>
-  /EACCES|EPERM|ENOSPC|EROFS|Permission denied|No space left|Read-only file/i.test(reason)
 
 /** Starts children until one serves; a folder that cannot be opened is replaced by an empty one. */
 async function startServing(options: EmbeddedStoreOptions, signal: AbortSignal): Promise<Server> {
   await mkdir(options.folder, { recursive: true })
   await mkdir(options.tmp, { recursive: true })
-  await removeLeftInserts(options.tmp)
   const lockedUntil = Date.now() + LOCK_MILLISECONDS
   let deaths = 0
   let replaced = false
@@ -133,11 +86,6 @@ async function startServing(options: EmbeddedStoreOptions, signal: AbortSignal):
     deaths = 0
     options.onDamaged?.(start.reason)
   }
-}
-
-/** A child that was killed leaves the file of the insert that it was at. */
-async function removeLeftInserts(tmp: string): Promise<void> {
-  for (const name of await readdir(tmp)) if (INSERT_FILE.test(name)) await rm(join(tmp, name), { force: true })
 }
 
 /** Renamed first, so that a crash midway leaves no half-deleted store that looks whole. */
@@ -234,8 +182,8 @@ class SupervisedStore implements EmbeddedStore {
     return (await this.#serve()).command(sql, options)
   }
 
-  async insert(table: string, block: Uint8Array): Promise<void> {
-    return (await this.#serve()).insert(table, block)
+  async insert(table: string, block: Uint8Array, options?: InsertOptions): Promise<void> {
+    return (await this.#serve()).insert(table, block, options)
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 -- One row per failure report and delivery of its mail; the row with the smallest received_at is shown.
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   reported_domain LowCardinality(String),
   day Date,                                 -- UTC day of received_at
   failure_id FixedString(32),
@@ -27,6 +27,6 @@ CREATE TABLE {table} (
   warning_detail Array(String),
   parser_version LowCardinality(String),
   month UInt32 ALIAS toYYYYMM(day)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (reported_domain, day, failure_id, received_at, parser_version)
 SETTINGS {settings}

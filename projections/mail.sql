@@ -1,6 +1,6 @@
 -- One row per reading of a mail (a delivery, or a retry). Of several the one that found most is shown, under the
 -- earliest received_at.
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   mail_id FixedString(32),
   received_at DateTime64(3, 'UTC'),
   parser_version LowCardinality(String),
@@ -24,6 +24,6 @@ CREATE TABLE {table} (
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
   month UInt32 ALIAS toYYYYMM(received_at)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (mail_id, received_at, parser_version, kind, rejected, ingest_partition, ingest_offset)
 SETTINGS {settings}

@@ -1,7 +1,7 @@
 -- What a rule set says of each record and variant of a report, under the sort key of dmarc_records, with the three facts
 -- that every answer about verdicts is counted by. A row counts when its report's winner is its variant and all chunks of
 -- that report are judged (see winners.ts). With ZSTD a row takes 5.9 bytes instead of 9.4 and is no slower to sum over.
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   policy_domain LowCardinality(String),
   day Date,
   report_key FixedString(32),
@@ -16,6 +16,6 @@ CREATE TABLE {table} (
   rule LowCardinality(String) CODEC(ZSTD(1)),
   excluded LowCardinality(String) CODEC(ZSTD(1)), -- reason that leaves the record out of triage
   month UInt32 ALIAS toYYYYMM(day)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (policy_domain, day, report_key, variant, record_index)
 SETTINGS {settings}

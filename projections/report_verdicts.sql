@@ -1,6 +1,6 @@
 -- One row per chunk of a report and variant, inserted after the verdicts of its records: how many of them are judged, and
 -- their messages by verdict. A report is judged when its chunks have as many records as the report.
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   policy_domain LowCardinality(String),
   day Date,
   report_key FixedString(32),
@@ -14,6 +14,6 @@ CREATE TABLE {table} (
   spoofed UInt64 CODEC(T64, LZ4),
   unknown UInt64 CODEC(T64, LZ4),
   month UInt32 ALIAS toYYYYMM(day)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (policy_domain, day, report_key, variant, chunk)
 SETTINGS {settings}

@@ -3,14 +3,23 @@
  * enough, or a moment has passed, or nothing more is to be read; then the rows of records go in, then the rows that
  * make them count, then the position. So whatever the store holds, its position holds no more. The log's committed
  * offset serves lag and retention only. An event that comes again gives the same rows.
+ *
+ * Several processes may project into one store, each some partitions. While a partition moves, two of them may for a
+ * moment insert from it, and that is harmless. A process begins at the position that the store has, inserts without a
+ * gap from there, and writes a position only after all rows before it: so each position says of itself that everything
+ * below it is in, whoever else writes, and the largest one counts. Rows that both insert are the same rows under the same
+ * keys. What could break this is a store that is emptied meanwhile: the rows below the start are gone then. So positions
+ * carry the incarnation of the store that the process began with, those of another incarnation do not count, and a process
+ * that finds another one begins anew.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type DecodedEvent, type EventCodec, type EventType, UnknownSchema } from '../topics/avro.ts'
 import type { Batch, Log, LogEvent } from '../topics/log.ts'
+import { POSITIONS_TABLE } from './ddl.ts'
 import { type Feed, type FeedList, projectionsOf } from './feeds.ts'
 import { encodeBlock, lowCardinality, MAX_BLOCK_ROWS, uint16, uint32, uint64 } from './native.ts'
 import type { GatheredRows, ProjectedEvent } from './projection.ts'
-import { POSITIONS_TABLE, type Positions, storedPositions } from './schema.ts'
+import { isTableMissing, type Positions, storedIncarnation, storedPositions } from './schema.ts'
 import { ProjectionState } from './state.ts'
 import { type Store, StoreDamaged, StoreUnavailable } from './store.ts'
 
@@ -21,8 +30,11 @@ export interface RunProjectionsOptions {
   readonly store: Store
   /** What is projected; it may change while the loops run. */
   readonly feeds: FeedList
-  /** Makes the store anew and empty, with the tables of all feeds. */
-  readonly recreate: () => Promise<void>
+  /**
+   * Makes the store anew and empty, with the tables of all feeds. `lost` is the incarnation that was found lost, null when
+   * it found none: when several processes share the store, one that is another by now is to be left (see recreateStore).
+   */
+  readonly recreate: (lost: string | null) => Promise<void>
   readonly signal: AbortSignal
   /** Put before the names of consumer groups. */
   readonly groupPrefix?: string
@@ -30,6 +42,8 @@ export interface RunProjectionsOptions {
   readonly flushRows?: number
   /** Rows wait no longer; default 1000. */
   readonly flushMilliseconds?: number
+  /** How often the store is asked whether it was emptied; default 10,000. */
+  readonly watchMilliseconds?: number
   /** True when the store was just made empty: progress is then told until it is filled up to the log's heads of now. */
   readonly rebuilt?: boolean
   /** Asked before each batch: resolves when nothing more urgent is to be done in this process. */
@@ -65,12 +79,25 @@ const LONGEST_IDLE_PAUSE_MILLISECONDS = 1500
 const ROWS_OF_ONE_EVENT = 500
 /** Event bytes whose rows are held at most: what a hostile report makes of 60,000 rows must stay bounded. */
 const FLUSH_BYTES = 24 * 1024 * 1024
-/** How often an idle store is asked whether it still has its tables. */
+/** How often a store is asked whether it still is what it was. */
 const WATCH_MILLISECONDS = 10_000
 /** Bytes decoded at one go: about 30 ms of the event loop. */
 const BATCH_BYTES = 2 * 1024 * 1024
+/** How long an insert may go on after the loops were told to end. */
+const LAST_INSERT_MILLISECONDS = 10_000
+/** How long the store's answer about positions serves for other partitions. */
+const SHARED_MILLISECONDS = 1000
 const FIRST_PAUSE_MILLISECONDS = 100
 const LONGEST_PAUSE_MILLISECONDS = 5_000
+
+/** Another process has emptied the store and fills it: what was read before counts no more. */
+class StoreMadeAnew extends Error {}
+
+/** The loops between two times that the store was made anew. */
+interface Round extends RunProjectionsOptions {
+  /** What the store was when they began. */
+  readonly incarnation: string
+}
 
 /**
  * Runs all loops until the signal aborts. A store that is away is waited for, without end and in constant memory; one
@@ -85,22 +112,32 @@ export async function runProjections(
     const round = new AbortController()
     const signal = AbortSignal.any([options.signal, round.signal])
     if (rebuilt) await state.beginRebuild(options.log, options.feeds.wanted())
+    rebuilt = false
+    let lost: string | null = null
+    const onFailure = (error: unknown) => isLost(error) && state.aboutToRebuild()
     const requested = state.rebuildRequested(signal).then((reason) => {
       if (reason !== null) throw new StoreDamaged(reason)
     })
-    const inRound = { ...options, signal }
-    const all = [runFeeds(inRound, state), requested, watchTables(inRound)]
+    const running = untilStoreAnswers({ ...options, signal }, () => storedIncarnation(options.store, { signal })).then(
+      async (incarnation) => {
+        lost = incarnation
+        const inRound = { ...options, signal, incarnation }
+        await untilOneFails([runFeeds(inRound, state), watchStore(inRound)], round, onFailure)
+      },
+    )
     try {
-      await Promise.all(all)
+      await untilOneFails([running, requested], round, onFailure)
     } catch (error) {
-      if (error instanceof StoreDamaged || isTableMissing(error)) state.aboutToRebuild()
-      round.abort()
-      await Promise.allSettled(all)
       if (options.signal.aborted) return
-      if (!(error instanceof StoreDamaged) && !isTableMissing(error)) throw error
+      state.forgetAll()
+      if (error instanceof StoreMadeAnew) {
+        options.onProblem?.(error.message)
+        continue
+      }
+      if (!isLost(error)) throw error
       options.onProblem?.(`The store is rebuilt from the log: ${(error as Error).message}`)
       try {
-        await untilStoreAnswers(options, () => options.recreate())
+        await untilStoreAnswers(options, () => options.recreate(lost))
       } catch (failure) {
         if (options.signal.aborted) return
         throw failure
@@ -110,8 +147,26 @@ export async function runProjections(
   }
 }
 
+const isLost = (error: unknown) => error instanceof StoreDamaged || isTableMissing(error)
+
+/** Rejects with the first failure, once the others have ended, too. */
+async function untilOneFails(
+  all: readonly Promise<void>[],
+  round: AbortController,
+  onFailure: (error: unknown) => void = () => {},
+): Promise<void> {
+  try {
+    await Promise.all(all)
+  } catch (error) {
+    onFailure(error)
+    round.abort()
+    await Promise.allSettled(all)
+    throw error
+  }
+}
+
 /** Runs a loop for each feed that is wanted, and ends those that no longer are. Rejects when one of them does. */
-async function runFeeds(options: RunProjectionsOptions, state: ProjectionState): Promise<void> {
+async function runFeeds(options: Round, state: ProjectionState): Promise<void> {
   const { feeds, signal } = options
   const running = new Map<string, { readonly ending: AbortController; readonly done: Promise<void> }>()
   const failed = Promise.withResolvers<never>()
@@ -146,20 +201,18 @@ async function runFeeds(options: RunProjectionsOptions, state: ProjectionState):
 }
 
 /** Loops that have nothing to insert would not notice that the store was emptied. Rejects when it was. */
-async function watchTables(options: RunProjectionsOptions): Promise<void> {
-  const { signal, store } = options
+async function watchStore(options: Round): Promise<void> {
+  const { signal, store, incarnation } = options
   while (!signal.aborted) {
-    await sleep(WATCH_MILLISECONDS, undefined, { signal, ref: false }).catch(() => undefined)
-    if (!signal.aborted)
-      await untilStoreAnswers(options, () => store.query(`SELECT 1 FROM ${POSITIONS_TABLE} LIMIT 0`, { signal }))
+    await sleep(options.watchMilliseconds ?? WATCH_MILLISECONDS, undefined, { signal, ref: false }).catch(() => {})
+    if (signal.aborted) return
+    const now = await untilStoreAnswers(options, async () => {
+      await store.query(`SELECT 1 FROM ${POSITIONS_TABLE} LIMIT 0`, { signal })
+      return storedIncarnation(store, { signal })
+    })
+    if (now !== incarnation)
+      throw new StoreMadeAnew('Another process has emptied the store; it is filled again from the log.')
   }
-}
-
-/** The store was emptied under us: a child process found its folder damaged and began anew, or someone dropped it. */
-function isTableMissing(error: unknown): boolean {
-  return (
-    error instanceof Error && 'type' in error && (error.type === 'UNKNOWN_TABLE' || error.type === 'UNKNOWN_DATABASE')
-  )
 }
 
 /** Does the work until the store answers, with growing pauses. Rejects when the signal aborts. */
@@ -218,7 +271,7 @@ class Flush {
 }
 
 class TopicLoop {
-  readonly #options: RunProjectionsOptions
+  readonly #options: Round
   readonly #feed: Feed
   readonly #state: ProjectionState
   readonly #flushRows: number
@@ -230,15 +283,18 @@ class TopicLoop {
   #lastFlush = 0
   #pause = PAUSE_MILLISECONDS
   #failure: unknown
-  #stored: Promise<Positions> | undefined
+  #stored: { readonly positions: Promise<Positions>; readonly askedFor: Set<number> } | undefined
   readonly #ending = new AbortController()
+  /** A store that hangs must not hold up the end of the process; one that works may finish what it is at. */
+  readonly #givingUp: AbortSignal
 
-  constructor(options: RunProjectionsOptions, feed: Feed, state: ProjectionState) {
+  constructor(options: Round, feed: Feed, state: ProjectionState) {
     this.#options = options
     this.#feed = feed
     this.#state = state
     this.#flushRows = Math.min(options.flushRows ?? MAX_BLOCK_ROWS, MAX_BLOCK_ROWS)
     this.#filling = new Flush(feed)
+    this.#givingUp = laterThan(options.signal, LAST_INSERT_MILLISECONDS)
     this.#spare = new Flush(feed)
   }
 
@@ -267,10 +323,27 @@ class TopicLoop {
   /** The store's own position wins over the group's; without one the partition is read from its beginning. */
   async #startOf(partition: number): Promise<number> {
     const { physical } = this.#feed
-    this.#stored ??= untilStoreAnswers(this.#options, () => storedPositions(this.#options.store, [this.#feed]))
-    const start = (await this.#stored).get(physical)?.get(partition) ?? 0
+    const start = (await this.#storedFor(partition)).get(physical)?.get(partition) ?? 0
     this.#state.reached(physical, partition, start)
     return start
+  }
+
+  /**
+   * Partitions that are asked for together share an answer. One that is asked for again comes back from another process,
+   * which has gone on with it.
+   */
+  #storedFor(partition: number): Promise<Positions> {
+    if (this.#stored === undefined || this.#stored.askedFor.has(partition)) {
+      const { store, signal } = this.#options
+      const positions = untilStoreAnswers(this.#options, () => storedPositions(store, [this.#feed], { signal }))
+      const stored = { positions, askedFor: new Set<number>() }
+      this.#stored = stored
+      setTimeout(() => {
+        if (this.#stored === stored) this.#stored = undefined
+      }, SHARED_MILLISECONDS).unref()
+    }
+    this.#stored.askedFor.add(partition)
+    return this.#stored.positions
   }
 
   async #follow(batches: AsyncIterator<Batch>): Promise<void> {
@@ -360,14 +433,15 @@ class TopicLoop {
   async #insert(flush: Flush): Promise<void> {
     const { store } = this.#options
     const { physical, generation } = this.#feed
+    const options = { signal: this.#givingUp }
     const rows = flush.rows()
     for (const gathered of flush.gathered) {
       if (gathered.rows() === 0) continue
       const block = gathered.encode()
-      await untilStoreAnswers(this.#options, () => store.insert(generation.tables[gathered.table], block))
+      await untilStoreAnswers(this.#options, () => store.insert(generation.tables[gathered.table], block, options))
     }
     const positions = this.#positionRows(flush)
-    await untilStoreAnswers(this.#options, () => store.insert(POSITIONS_TABLE, positions))
+    await untilStoreAnswers(this.#options, () => store.insert(POSITIONS_TABLE, positions, options))
     for (const [partition, position] of flush.positions) this.#state.reached(physical, partition, position)
     this.#state.inserted(physical, rows, flush.events)
     this.#options.onProgress?.(this.#feed, { rows, events: flush.events })
@@ -376,6 +450,7 @@ class TopicLoop {
 
   #positionRows(flush: Flush): Buffer {
     const columns = {
+      incarnation: lowCardinality(),
       generation: uint32(),
       projected_table: lowCardinality(),
       topic: lowCardinality(),
@@ -384,6 +459,7 @@ class TopicLoop {
     }
     for (const { table } of flush.gathered) {
       for (const [partition, position] of flush.positions) {
+        columns.incarnation.push(this.#options.incarnation)
         columns.generation.push(this.#feed.owner)
         columns.projected_table.push(table)
         columns.topic.push(this.#feed.physical)
@@ -393,6 +469,15 @@ class TopicLoop {
     }
     return encodeBlock(columns)
   }
+}
+
+/** Aborts so long after the other. */
+function laterThan(signal: AbortSignal, milliseconds: number): AbortSignal {
+  const later = new AbortController()
+  signal.addEventListener('abort', () => setTimeout(() => later.abort(signal.reason), milliseconds).unref(), {
+    once: true,
+  })
+  return later.signal
 }
 
 /** A codec of any set of events reads them for the loops. */

@@ -111,6 +111,12 @@ export class ProjectionState {
     while (list[0]!.at < now - RATE_MILLISECONDS) list.shift()
   }
 
+  /** The store was emptied: nothing that was reached counts any more. */
+  forgetAll(): void {
+    this.#positions.clear()
+    this.#inserted.clear()
+  }
+
   /** The topic is no longer projected. */
   forget(physical: string): void {
     this.#positions.delete(physical)

@@ -13,7 +13,14 @@ export interface QueryOptions {
   readonly timeout?: number
 }
 
+export interface InsertOptions {
+  /** Gives up; whether the rows went in is then not known. */
+  readonly signal?: AbortSignal
+}
+
 export interface Store {
+  /** The cluster that tables are made on; absent on one server. */
+  readonly cluster?: { readonly name: string; readonly database: string }
   /** Rows as objects. Counts come as JSON numbers. */
   query<Row>(sql: string, options?: QueryOptions): Promise<Row[]>
   /** Rows as they come, in constant memory, for streams of any length. */
@@ -21,7 +28,7 @@ export interface Store {
   /** A statement without an answer. */
   command(sql: string, options?: QueryOptions): Promise<void>
   /** Inserts one block in ClickHouse's Native format (see native.ts); resolves when the store has it on disk. */
-  insert(table: string, block: Uint8Array): Promise<void>
+  insert(table: string, block: Uint8Array, options?: InsertOptions): Promise<void>
   close(): Promise<void>
 }
 
@@ -29,3 +36,5 @@ export interface Store {
 export class StoreUnavailable extends Error {}
 /** What the store holds is damaged; it must be rebuilt from the log. */
 export class StoreDamaged extends Error {}
+/** The store answers and refuses us: a name, a password or a right must be changed by a person, whom the message tells how. */
+export class StoreRefused extends Error {}

@@ -1,5 +1,5 @@
 -- One row per failure detail and variant of a TLS report; never summed into session totals (details may overlap).
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   policy_domain LowCardinality(String),
   day Date,
   report_key FixedString(32),
@@ -16,6 +16,6 @@ CREATE TABLE {table} (
   additional_information String,
   reason_code String,
   month UInt32 ALIAS toYYYYMM(day)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (policy_domain, day, report_key, variant, policy_index, detail_index)
 SETTINGS {settings}

@@ -1,5 +1,5 @@
 -- One row per policy and variant of a TLS report.
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   policy_domain LowCardinality(String),
   day Date,
   report_key FixedString(32),
@@ -13,6 +13,6 @@ CREATE TABLE {table} (
   successful UInt64,
   failed UInt64,
   month UInt32 ALIAS toYYYYMM(day)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (policy_domain, day, report_key, variant, policy_index)
 SETTINGS {settings}

@@ -1,5 +1,5 @@
 -- One row per delivery (mail and part) of a TLS report, inserted after the rows of its policies and details.
-CREATE TABLE {table} (
+CREATE TABLE IF NOT EXISTS {table} (
   day Date,
   report_key FixedString(32),
   variant FixedString(16),
@@ -23,6 +23,6 @@ CREATE TABLE {table} (
   warning_detail Array(String),
   parser_version LowCardinality(String),
   month UInt32 ALIAS toYYYYMM(day)
-) ENGINE = ReplacingMergeTree
+) ENGINE = {engine}
 ORDER BY (day, report_key, received_at, variant, mail_id, part, parser_version)
 SETTINGS {settings}

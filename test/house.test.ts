@@ -18,9 +18,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   sources: ['topics'],
   generations: ['topics', 'rules', 'processors', 'projections', 'api'],
 }
-const COMPOSES = ['cli', 'main.ts', 'pipeline.ts']
+const COMPOSES = ['cli', 'main.ts', 'pipeline.ts', 'ports.ts']
 const ROOM_FOLDERS = [...Object.keys(MAY_IMPORT), 'cli', 'bench', 'test']
-const ROOT_FILES = ['main.ts', 'pipeline.ts', 'config.ts', 'vitest.config.ts']
+const ROOT_FILES = ['main.ts', 'pipeline.ts', 'ports.ts', 'config.ts', 'vitest.config.ts']
 /** Kinds of tests that belong to no single folder. */
 const TEST_FOLDERS = ['cluster', 'faults', 'hostile', 'soak']
 const FORBIDDEN_FOLDERS = ['src', 'lib', 'utils', 'helpers', 'common', 'types']

@@ -65,6 +65,11 @@ export interface EventType<Name extends string = string, S extends AvroRecord = 
 }
 export type EventData<E> = E extends EventType<string, infer S> ? FromAvro<S> : never
 
+/** Where a registry keeps the schema: by topic and name, so that a topic holds events of several types. */
+export function subjectOf({ topic, name }: Pick<EventType, 'topic' | 'name'>): string {
+  return `${topic}-mailtrail.${name}`
+}
+
 export function defineEvent<const S extends AvroRecord>(topic: string, schema: S): EventType<S['name'], S> {
   return { name: schema.name, topic, schema: { namespace: 'mailtrail', ...schema } as S }
 }
@@ -84,11 +89,34 @@ export function compile(schema: AvroSchema): avsc.Type {
   return avsc.Type.forSchema(structuredClone(schema) as avsc.Schema, { wrapUnions: 'never' })
 }
 
+/** JSON with the names of every object in order, so that equal schemas give equal text. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    part !== null && typeof part === 'object' && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  )
+}
+
+/** Why events of the writer's schema cannot be read with the reader's; null when they can (Avro, Schema Resolution). */
+export function whyUnreadable(reader: AvroRecord, writer: AvroRecord): string | null {
+  return whyUnresolvable(compile(reader), compile(writer))
+}
+
+function whyUnresolvable(reader: avsc.Type, writer: avsc.Type): string | null {
+  try {
+    reader.createResolver(writer)
+    return null
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
 /** A store of schemas by number. Embedded: a table beside the log. Cluster: a Confluent-compatible registry. */
 export interface SchemaRegistry {
   /** Id of the schema under the subject; registers it when new. The same schema always gets the same id. */
   register(subject: string, schema: AvroRecord): Promise<number>
-  /** The writer schema with this id. Throws when the registry does not know it. */
+  /** The writer schema with this id. Rejects when the registry does not know it; waits for one that does not answer. */
   schema(id: number): Promise<AvroRecord>
 }
 
@@ -143,13 +171,15 @@ export class EventCodec<E extends EventType> {
 
   static async open<E extends EventType>(registry: SchemaRegistry, types: readonly E[]): Promise<EventCodec<E>> {
     const codec = new EventCodec<E>(registry)
-    for (const { name, topic, schema } of types) {
+    const open = async ({ name, topic, schema }: E) => {
       const type = compile(schema)
-      const id = await registry.register(`${topic}-mailtrail.${name}`, schema)
+      const id = await registry.register(subjectOf({ name, topic }), schema)
       codec.#byName.set(name, { id, type })
       codec.#byId.set(id, { name, reader: type, resolver: undefined })
       codec.#readers.set(name, type)
     }
+    // At once: a registry over a network takes some requests for each.
+    await Promise.all(types.map(open))
     return codec
   }
 
@@ -179,7 +209,13 @@ export class EventCodec<E extends EventType> {
     const reader = this.#readers.get(schema.name)
     if (reader === undefined)
       throw new Error(`Schema ${id} is of ${schema.name}, which is not an event type read here.`)
-    this.#byId.set(id, { name: schema.name, reader, resolver: reader.createResolver(compile(schema)) })
+    const writer = compile(schema)
+    const reason = whyUnresolvable(reader, writer)
+    if (reason !== null)
+      throw new Error(
+        `Events of schema ${id} of ${schema.name} cannot be read here: ${reason}. A newer mailtrail wrote them; run that one.`,
+      )
+    this.#byId.set(id, { name: schema.name, reader, resolver: reader.createResolver(writer) })
   }
 
   /** As `decode`, asking the registry when needed. */

@@ -10,8 +10,8 @@ export interface MailOrigin {
   readonly receivedAt: string
   /** What that was taken from: `received`, `mbox`, `maildir`, `import`, `http`. */
   readonly receivedFrom: string
-  readonly envelopeFrom?: string
-  readonly envelopeTo?: string
+  readonly envelopeFrom?: string | undefined
+  readonly envelopeTo?: string | undefined
   /** Delivered again on purpose, at this time: appended even when the log has it. */
   readonly retryAt?: string
 }

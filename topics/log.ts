@@ -15,6 +15,8 @@ export interface TopicSettings {
 export interface NewEvent {
   /** Chooses the partition; null spreads. */
   readonly key: string | null
+  /** Instead of the one that the key chooses: for copies of a topic. */
+  readonly partition?: number
   readonly value: Uint8Array
   readonly headers?: Readonly<Record<string, string>>
   /** Milliseconds since 1970 UTC, the producer's time; default: now. */
@@ -149,5 +151,10 @@ export class OffsetGone extends Error {
 }
 /** The disk is full or the quota reached: nothing of the call was kept, and it may be tried again. */
 export class LogFull extends Error {}
+/**
+ * The log could not be reached in time. Of an append, some may be kept, or be kept later; it may be tried again, and
+ * readers bear the second copy.
+ */
+export class LogUnavailable extends Error {}
 /** The disk answered with an error, so what is durable is not known: the process must stop and recover. */
 export class LogBroken extends Error {}

@@ -27,7 +27,9 @@ export function columnsOf(
   const withoutKey = events.some(({ key }) => key === null) ? nextRound() : 0
   return {
     topic: topic.id,
-    partitions: events.map(({ key }) => (key === null ? withoutKey : partitionOf(key, topic.partitions))),
+    partitions: events.map(
+      ({ key, partition }) => partition ?? (key === null ? withoutKey : partitionOf(key, topic.partitions)),
+    ),
     keys: events.map(({ key }) => key),
     headers: events.map(({ headers }) => (headers === undefined ? null : headerText(headers))),
     timestamps: events.map(({ timestamp }) => timestamp ?? now),

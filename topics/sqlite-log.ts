@@ -16,6 +16,7 @@ import {
   type LogEvent,
   LogFull,
   type NewEvent,
+  OffsetGone,
   type ReadOptions,
   type TopicSettings,
   UnknownTopic,
@@ -254,11 +255,25 @@ class SqliteLogClient implements SqliteLog {
       const wanted: (number | undefined)[] = []
       for (let partition = 0; partition < topic.partitions && !signal.aborted; partition++)
         wanted.push(await untilAborted(signal, Promise.resolve(from?.(partition))))
+      if (!signal.aborted) await this.#reportGaps(topic, options, wanted)
       const start = () => this.#ask('seek', { topic: topic.id, group, from: wanted })
       for await (const events of this.#scan(topic, start, signal, maxEvents, maxBytes))
         yield { events, commit: () => this.#commit(topic, group, events) }
     } finally {
       this.#readers.delete(reader)
+    }
+  }
+
+  /** Asks about the events that retention removed before the group had read them. */
+  async #reportGaps(topic: TopicInfo, options: ReadOptions, wanted: readonly (number | undefined)[]): Promise<void> {
+    const { group, onGap } = options
+    const committed = new Map(await this.#ask('committed', { topic: topic.id, group }))
+    for (const { partition, low } of await this.#ask('watermarks', { topic: topic.id })) {
+      const position = wanted[partition] ?? committed.get(partition) ?? 0
+      if (position === 0 || position >= low) continue
+      const gap = { topic: topic.name, group, partition, position, low }
+      if (onGap === undefined) throw new OffsetGone(gap)
+      await onGap(gap)
     }
   }
 
@@ -344,6 +359,11 @@ class SqliteLogClient implements SqliteLog {
 
   async committed(name: string, group: string): Promise<ReadonlyMap<number, number>> {
     return new Map(await this.#ask('committed', { topic: this.#topic(name).id, group }))
+  }
+
+  async members(group: string): Promise<number> {
+    this.#assertOpen()
+    return [...this.#readers].filter((key) => (JSON.parse(key) as string[])[1] === group).length
   }
 
   async lag(name: string, positions: ReadonlyMap<number, number>): Promise<{ events: number; oldest: number | null }> {

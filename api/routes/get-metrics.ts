@@ -1,5 +1,6 @@
 /** What Prometheus scrapes. */
 import Type from 'typebox'
+import { unresolvedRejects } from '../../projections/winners.ts'
 import { openReading } from '../reading.ts'
 import type { Route, RouteContext } from '../route.ts'
 import { countConflicts } from '../totals.ts'
@@ -17,19 +18,27 @@ const LOOK_EVERY = 60_000
 export const getMetrics: Route = (server, context) => {
   let lookedAt = Number.NEGATIVE_INFINITY
   server.get('/metrics', { schema }, async (_request, reply) => {
-    if (performance.now() - lookedAt > LOOK_EVERY) {
+    // Of several processes only those that answer questions look: it is one store, and one answer.
+    if (context.roles.has('api') && performance.now() - lookedAt > LOOK_EVERY) {
       lookedAt = performance.now()
-      await lookAtConflicts(context)
+      await lookAtStore(context)
     }
     return reply.type(context.metrics.contentType).send(await context.metrics.text())
   })
 }
 
-async function lookAtConflicts(context: RouteContext): Promise<void> {
+async function lookAtStore(context: RouteContext): Promise<void> {
+  const { conflicts, rejectedMails } = context.metrics
   try {
-    context.metrics.conflicts.set(await countConflicts(openReading(context, { partial: true }, null)))
+    const reading = openReading(context, { partial: true }, null)
+    conflicts.set(await countConflicts(reading))
+    const codes = await reading.query<{ code: string; mails: number }>(
+      `SELECT code, uniqExact(mail_id) AS mails FROM (${unresolvedRejects(reading.tables, '1')}) GROUP BY code`,
+    )
+    rejectedMails.reset()
+    for (const { code, mails } of codes) rejectedMails.set({ code }, mails)
   } catch (error) {
     // The other metrics say that the store is down; the scrape must not fail because of it.
-    context.logger.warn({ err: error }, 'conflicts could not be counted')
+    context.logger.warn({ err: error }, 'conflicts and rejects could not be counted')
   }
 }

@@ -48,7 +48,7 @@ const schema = {
 
 export const getStatus: Route = (server, context) => {
   const cache = new TotalsCache()
-  server.get('/api/v1/status', { schema }, async (request) => {
+  server.get('/api/v1/status', { schema, config: { everywhere: true } }, async (request) => {
     const reading = openReading(context, request.query, null)
     const stages = await context.status().stages()
     const totals = await cache.read(reading, stages, context.now().getTime())

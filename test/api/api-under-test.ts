@@ -56,6 +56,7 @@ export async function openApi(): Promise<ApiUnderTest> {
     generation: () => generation,
     generationNamed: (name) => (['g1', '1'].includes(name) ? { generation, gone: false } : null),
     observations: () => ({ answered: 2, unanswered: 1, hits: 7 }),
+    roles: new Set(['ingest', 'process', 'project', 'api']),
     posting: new PostPressure(),
     inlineBytes: 256 * 1024,
     maxMailBytes: MAX_MAIL_BYTES,

@@ -53,7 +53,7 @@ async function openBench(options: Partial<ParsePoolOptions> = {}): Promise<Bench
   const codec = await EventCodec.open(log, eventTypes)
   const pool = openParsePool({ schemaIds: codec.ids(), spoolFolder, limits: defaultLimits, workers: 2, ...options })
   closers.push(() => pool.close())
-  const processor = parseMail({ pool, writer: new EventWriter(codec.ids()), spoolFolder, blobFile: null })
+  const processor = parseMail({ pool, writer: new EventWriter(codec.ids()), spoolFolder, blobs: null })
   const group = 'test'
   const committed = async () => {
     const positions = await log.committed(generation.topics.ingest, group)

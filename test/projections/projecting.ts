@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedStore, type EmbeddedStoreOptions, openEmbeddedStore } from '../../projections/embedded-store.ts'
 import { FeedList, feedsOf, projectedTopics } from '../../projections/feeds.ts'
-import { eventReader, type RunProjectionsOptions, runProjections } from '../../projections/run.ts'
+import { eventReader, type RunProjectionsOptions, runProjections, untilStoreAnswers } from '../../projections/run.ts'
 import { layoutOf, prepareStore, recreateStore } from '../../projections/schema.ts'
 import { ProjectionState } from '../../projections/state.ts'
 import type { Store } from '../../projections/store.ts'
@@ -53,7 +53,9 @@ export async function startProjecting(
   options: Partial<RunProjectionsOptions> = {},
   state = new ProjectionState(),
 ): Promise<Running> {
-  const { rebuilt } = await prepareStore(store, layout, { log })
+  const { rebuilt } = await untilStoreAnswers({ signal: new AbortController().signal }, () =>
+    prepareStore(store, layout, { log }),
+  )
   const codec = await EventCodec.open(log, eventTypes)
   const ending = new AbortController()
   const run = runProjections(
@@ -62,7 +64,7 @@ export async function startProjecting(
       codec: eventReader(codec),
       store,
       feeds: new FeedList(feedsOf([generation])),
-      recreate: () => recreateStore(store, layout),
+      recreate: (lost) => recreateStore(store, layout, { log, lost }),
       signal: ending.signal,
       rebuilt,
       ...options,

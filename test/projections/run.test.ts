@@ -5,8 +5,9 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { EmbeddedStore } from '../../projections/embedded-store.ts'
 import { feedsOf } from '../../projections/feeds.ts'
-import { storedPositions } from '../../projections/schema.ts'
+import { storedIncarnation, storedPositions } from '../../projections/schema.ts'
 import { type Store, StoreUnavailable } from '../../projections/store.ts'
+import type { Log, ReadOptions } from '../../topics/log.ts'
 import type { SqliteLog } from '../../topics/sqlite-log.ts'
 import type { DmarcDelivery, EventMaker, PlacedEvent, RecordShape } from './events.ts'
 import {
@@ -332,6 +333,36 @@ describe('the loops', () => {
     expect((await storedPositions(store, feedsOf([generation]))).get('enriched.g1')?.get(position![0])).toBe(
       position![1],
     )
+    await running.stop()
+  })
+
+  test('ask the store anew for the start of a partition that comes back', async () => {
+    const asked: (readonly (number | undefined)[])[] = []
+    const returning: Log = new Proxy(log as Log, {
+      get(target, name) {
+        const value = Reflect.get(target, name)
+        if (typeof value !== 'function') return value
+        if (name !== 'read') return value.bind(target)
+        return async function* (topic: string, options: ReadOptions) {
+          if (topic !== generation.topics.rejects) {
+            yield* target.read(topic, options)
+            return
+          }
+          const starts = async () => [await options.from!(0), await options.from!(1)]
+          asked.push(await starts())
+          const incarnation = await storedIncarnation(store)
+          await store.command(`INSERT INTO positions SELECT '${incarnation}', 1, 'rejects', '${topic}', 1, 42`)
+          asked.push(await starts())
+        }
+      },
+    })
+    const running = await startProjecting(returning as SqliteLog, store)
+    await expect
+      .poll(() => asked)
+      .toEqual([
+        [0, 0],
+        [0, 42],
+      ])
     await running.stop()
   })
 

@@ -11,21 +11,11 @@ import { LogBroken, LogFull, type NewEvent } from '../../topics/log.ts'
 import { partitionOf } from '../../topics/partition.ts'
 import { openSqliteLog, type SqliteLog, type SqliteLogOptions } from '../../topics/sqlite-log.ts'
 import { assertSafeSqlite } from '../../topics/sqlite-log-file.ts'
+import { appendThenKill as killAfter } from './append-then-kill.ts'
 import { followEvents, logContract, missing, numbered, readEvents, text, textOf } from './log.contract.ts'
 
-/** Starts a process that appends, kills it after some acknowledged lines, and returns what it was told. */
-async function appendThenKill(path: string, topic: string, first: number, lines: number): Promise<string[]> {
-  const program = join(import.meta.dirname, 'append-until-killed.ts')
-  const child = spawn(process.execPath, [program, path, topic, String(first)], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let output = ''
-  child.stdout.on('data', (chunk: Buffer) => {
-    output += chunk.toString('latin1')
-    if (output.split('\n').length > lines) child.kill('SIGKILL')
-  })
-  const [, signal] = await once(child, 'close')
-  expect(signal).toBe('SIGKILL')
-  return output.split('\n').slice(0, -1)
-}
+const appendThenKill = (path: string, topic: string, first: number, lines: number) =>
+  killAfter(join(import.meta.dirname, 'append-until-killed.ts'), [path, topic, String(first)], lines)
 
 const makeFolder = () => mkdtemp(join(tmpdir(), 'mailtrail-log-'))
 
@@ -35,8 +25,9 @@ logContract('SQLite', async () => {
   return {
     open: () => openSqliteLog({ path }),
     appendThenKill: (topic) => appendThenKill(path, topic, 0, 50),
-    applyRetention: (log) => (log as SqliteLog).applyRetention(),
+    expire: (log) => (log as SqliteLog).applyRetention(),
     exactOnce: true,
+    refusesOtherPartitions: true,
     remove: () => rm(folder, { recursive: true }),
   }
 })
