@@ -7,7 +7,9 @@ import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type Logger, pino } from 'pino'
-import type { ObservationCounts } from './api/metrics.ts'
+import { MeasuredLog } from './api/measured-log.ts'
+import { measureStore } from './api/measured-store.ts'
+import { type Meters, type ObservationCounts, openMeters } from './api/metrics.ts'
 import { PostPressure } from './api/post-pressure.ts'
 import { countRejected } from './api/rejected-mails.ts'
 import { createServer } from './api/server.ts'
@@ -48,6 +50,7 @@ import { ControlLog } from './topics/control-log.ts'
 import { ingestEvent } from './topics/deliver.ts'
 import { firstGeneration, type Generation, sharedTopics } from './topics/generation.ts'
 import type { Log } from './topics/log.ts'
+import { mailIdOf } from './topics/mail-of-event.ts'
 
 export const VERSION = '0.1.0'
 
@@ -101,7 +104,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   options.signal?.addEventListener('abort', abandon, { once: true })
   const projected = new ProjectionState()
   let isProjecting = false
-  const ports = await openPorts({
+  const opened = await openPorts({
     config,
     closers,
     logger,
@@ -110,6 +113,8 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
     onBroken: breakWith,
     onStoreDamaged: () => isProjecting && projected.requestRebuild('it was found damaged and began anew.'),
   })
+  const meters = openMeters({ system: config.KAFKA_BROKERS.length > 0 ? 'kafka' : 'sqlite', folder: folders.data })
+  const ports = measured(opened, meters)
   const { log, locks } = ports
   const roles = new Set(options.roles ?? config.MAILTRAIL_ROLES)
   const { parts, store, rebuilt } = await locks.hold(
@@ -134,7 +139,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
     signal: stop.signal,
     giveWay: (signal) => parts.posting.giveWay(signal),
     isLive: (physical) => isLiveTopic(control, physical),
-    onProblem: (message) => logger.error(message),
+    onProblem: (message, event) => logger.error(event === null ? {} : { mail_id: mailIdOf(event) }, message),
     onFailure: breakWith,
   })
   const feeds = new FeedList([])
@@ -184,7 +189,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   const url =
     options.serve === false
       ? null
-      : await serve(parts, answers, stages, ports.isShared ? stored : projected, replays, roles, () =>
+      : await serve(parts, answers, stages, ports.isShared ? stored : projected, replays, roles, meters, () =>
           observe.observer.counters(),
         )
   if (url !== null) await lock.setUrl(url)
@@ -216,6 +221,16 @@ const waiting = ({ stop, logger }: Pick<Parts, 'stop' | 'logger'>) => ({
   signal: stop.signal,
   onProblem: (message: string) => logger.warn(message),
 })
+
+/** The same ports, counted and timed. */
+function measured(ports: Ports, meters: Meters): Ports {
+  const stores = ports.stores.then(({ tables, answers }) => ({
+    tables: measureStore(tables, meters),
+    answers: measureStore(answers, meters),
+  }))
+  stores.catch(() => undefined) // awaited by whoever needs it; until then a failure is not unhandled
+  return { ...ports, log: new MeasuredLog(ports.log, meters), stores }
+}
 
 interface Leadership {
   leads: boolean
@@ -518,6 +533,7 @@ async function serve(
   projected: Pick<ProjectionState, 'rebuilding'>,
   replays: ReturnType<typeof openReplays>,
   roles: ReadonlySet<Role>,
+  meters: Meters,
   observations: () => ObservationCounts,
 ): Promise<string> {
   const { config, closers, logger, ports, log, control, stop } = parts
@@ -537,6 +553,7 @@ async function serve(
     replays,
     roles,
     observations,
+    meters,
     posting: parts.posting,
     inlineBytes: INLINE_BYTES,
     maxMailBytes: config.MAILTRAIL_MAX_MAIL_BYTES,

@@ -111,7 +111,7 @@ export function checkSettings(config: Config): void {
   const embedded = embeddedParts(config)
   if (isSplit && embedded.length > 0)
     throw new UsageError(
-      `With embedded parts all roles run in one process; leave --roles out. Splitting them needs Kafka, ClickHouse and Postgres; embedded here: ${embedded.join(', ')}.`,
+      `With embedded parts all roles run in one process; leave --roles (MAILTRAIL_ROLES) out. Splitting them needs Kafka, ClickHouse and Postgres; embedded here: ${embedded.join(', ')}.`,
     )
   if (config.KAFKA_BROKERS.length > 0 && config.SCHEMA_REGISTRY_URL === null)
     throw new UsageError('KAFKA_BROKERS needs SCHEMA_REGISTRY_URL, too: events on Kafka carry the ids of its schemas.')
@@ -294,7 +294,7 @@ async function openStateAndLocks({ config, folders, logger, signal }: PortOption
 export function openBlobs(config: Config, folder: string, onProblem: (message: string) => void): Blobs {
   const place = config.MAILTRAIL_BLOBS
   if (place?.kind !== 's3') return openBlobFolder(folder)
-  return openS3Blobs({
+  const blobs = openS3Blobs({
     endpoint: config.MAILTRAIL_S3_ENDPOINT!,
     region: config.MAILTRAIL_S3_REGION,
     bucket: place.bucket,
@@ -304,4 +304,7 @@ export function openBlobs(config: Config, folder: string, onProblem: (message: s
     secretAccessKey: config.MAILTRAIL_S3_SECRET_ACCESS_KEY ?? '',
     onProblem,
   })
+  // A bucket that is missing or closed to us is told at the start, not at the first large mail.
+  blobs.check().catch((error: Error) => onProblem(error.message))
+  return blobs
 }

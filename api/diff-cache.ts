@@ -78,7 +78,8 @@ async function contentsOf(store: Store, sides: readonly Generation[]): Promise<s
   const rows = await store.query(
     `SELECT table, max(max_block_number) AS block, min(modification_time) AS first FROM system.parts
      WHERE active AND database = currentDatabase() AND table IN {tables:Array(String)} GROUP BY table ORDER BY table`,
-    { parameters: { tables: [...tables] } },
+    // On a cluster the parts are those of the tables below the distributed ones.
+    { parameters: { tables: [...tables].flatMap((table) => [table, `${table}__local`]) } },
   )
   return createHash('sha256').update(JSON.stringify(rows)).digest('base64url').slice(0, 16)
 }

@@ -1,6 +1,7 @@
 /** Turns whatever is thrown into the one form of error answer. */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { StoreDamaged, StoreUnavailable } from '../projections/store.ts'
+import { BlobsUnavailable } from '../topics/blobs.ts'
 import { LogBroken, LogClosed, LogFull, LogUnavailable, OversizedEvent } from '../topics/log.ts'
 import { ApiError } from './errors.ts'
 import { ReplayRefused } from './replays.ts'
@@ -22,6 +23,7 @@ function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof ReplayRefused) return new ApiError(error.code, { message: error.message })
   if (error instanceof LogUnavailable) return new ApiError('log_unavailable', { retryAfter: 5 })
+  if (error instanceof BlobsUnavailable) return new ApiError('blobs_unavailable', { retryAfter: 30 })
   if (error instanceof LogFull) return new ApiError('log_full', { retryAfter: 30 })
   if (error instanceof LogBroken || error instanceof LogClosed)
     return new ApiError('log_unavailable', { retryAfter: 10 })

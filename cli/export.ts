@@ -26,11 +26,11 @@ export const exportCommand: Command = {
   name: 'export',
   usage: 'export --to kafka [--data DIR]',
   about:
-    'Copies a data folder to the Kafka that KAFKA_BROKERS names: mail, what was observed and what was decided, with their\n' +
+    'Copies a data folder to the Kafka that KAFKA_BROKERS and SCHEMA_REGISTRY_URL name: mail, what was observed and what was decided, with their\n' +
     'times and headers. The rest is computed there. Stop mailtrail first; run it again when it was cut off, and it goes on\n' +
     'where it was. Start the mailtrail on Kafka when it is done.',
   options: { to: { type: 'string', value: 'kafka', about: 'where to; kafka is all there is' } },
-  example: 'KAFKA_BROKERS=kafka:9092 SCHEMA_REGISTRY_URL=http://registry:8081 mailtrail export --to kafka',
+  example: 'mailtrail export --to kafka --data /var/lib/mailtrail',
 
   async run(args, context) {
     if (args.text('to') !== 'kafka' || args.positionals.length > 0)

@@ -63,8 +63,9 @@ export const importCommand: Command = {
 type Bring = (destination: Destination, wait: boolean) => Promise<{ summary: ImportSummary; failed: boolean }>
 
 async function importHere(bring: Bring, config: Config, context: Context) {
-  const roles = canShare(config) ? { roles: ['ingest'] as const } : {}
-  const mailtrail = await context.open(config, { serve: false, signal: context.signal, ...roles })
+  // Where others do the work, this process only brings mail, and may have to wait for servers.
+  const sharing = canShare(config) ? { roles: ['ingest'] as const, signal: context.signal } : {}
+  const mailtrail = await context.open(config, { serve: false, ...sharing })
   try {
     return await Promise.race([bring(through(mailtrail), true), mailtrail.broken])
   } finally {

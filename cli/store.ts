@@ -27,7 +27,7 @@ export const store: Command = {
       about: `what it may take (default ${DEFAULT_MEMORY_BYTES / MEGABYTE}); statements beyond it fail, inserts wait`,
     },
   },
-  example: 'CLICKHOUSE_PASSWORD=secret mailtrail store --listen 0.0.0.0:8123 --data ./data',
+  example: 'mailtrail store --listen 127.0.0.1:8123 --data ./store',
 
   async run(args, context) {
     if (args.positionals.length > 0) throw new UsageError('store takes no names.')

@@ -9,7 +9,7 @@ import { runBatchProcessor } from '../processors/run-batches.ts'
 import { ownerOf } from '../projections/feeds.ts'
 import type { ControlState, GenerationEntry } from '../topics/control-state.ts'
 import type { Generation, LogicalTopic } from '../topics/generation.ts'
-import type { Log } from '../topics/log.ts'
+import type { Log, LogEvent } from '../topics/log.ts'
 
 /** Each stage, upstream first, what it reads, and the topic by which its loop is known. */
 export const stages = [
@@ -64,7 +64,8 @@ export interface ProcessorLoopsOptions {
   readonly giveWay: (signal: AbortSignal) => Promise<void>
   /** Whether the topic belongs to the live generation. */
   readonly isLive: (physical: string) => boolean
-  readonly onProblem: (message: string) => void
+  /** With the event of `ingest` that it is about, when it is about one. */
+  readonly onProblem: (message: string, event: LogEvent | null) => void
   /** Told when a loop fails for good. */
   readonly onFailure: (error: unknown) => void
 }
@@ -128,13 +129,14 @@ export class ProcessorLoops {
       if (!live()) await this.#yieldToLive(waiting)
     }
     const shared = { log, physical, group, signal, turn, onProblem }
+    const inBatches = { ...shared, onProblem: (message: string) => onProblem(message, null) }
     switch (loop.stage) {
       case 'parse-mail':
         return runProcessor({ ...shared, processor: make.parseMail() }, state)
       case 'enrich':
-        return runBatchProcessor({ ...shared, processor: make.enrich(loop, live) }, state)
+        return runBatchProcessor({ ...inBatches, processor: make.enrich(loop, live) }, state)
       case 'evaluate':
-        return runBatchProcessor({ ...shared, processor: make.evaluate(loop) }, state)
+        return runBatchProcessor({ ...inBatches, processor: make.evaluate(loop) }, state)
     }
   }
 

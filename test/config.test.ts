@@ -117,11 +117,21 @@ describe('readConfig', () => {
     expect(complaint({ MAILTRAIL_ROLE: 'api' })).toContain('Did you mean MAILTRAIL_ROLES?')
   })
 
-  test('what this version has no part for is refused', () => {
-    for (const name of ['KAFKA_BROKERS', 'CLICKHOUSE_URL', 'DATABASE_URL']) {
-      expect(complaint({ [name]: 'something' })).toContain('not part of this version')
-      expect(complaint({ [name]: '' })).toBe('')
-    }
+  test('where the servers are is checked before anything is opened', () => {
+    expect(readConfig({}, { KAFKA_BROKERS: 'a:9092, [::1]:9093' }).KAFKA_BROKERS).toEqual(['a:9092', '[::1]:9093'])
+    expect(readConfig({}, {}).KAFKA_BROKERS).toEqual([])
+    expect(complaint({ KAFKA_BROKERS: 'kafka' })).toContain('KAFKA_BROKERS must be HOST:PORT')
+    expect(complaint({ KAFKA_SASL_MECHANISM: 'gssapi' })).toContain('scram-sha-512')
+    expect(complaint({ KAFKA_SSL: 'maybe' })).toContain('must be true or false')
+    expect(complaint({ CLICKHOUSE_URL: 'clickhouse:8123' })).toContain('must be an address')
+    expect(complaint({ CLICKHOUSE_DATABASE: 'a-b' })).toContain('letters, digits and underscores')
+    expect(complaint({ DATABASE_URL: 'mysql://x' })).toContain('postgres://')
+    expect(readConfig({}, { MAILTRAIL_BLOBS: 's3://bucket/some/prefix/' }).MAILTRAIL_BLOBS).toEqual({
+      kind: 's3',
+      bucket: 'bucket',
+      prefix: 'some/prefix',
+    })
+    expect(complaint({ MAILTRAIL_BLOBS: 'gs://bucket' })).toContain('file:PATH or s3://')
   })
 
   test('name servers are addresses with ports, those of the machine, or none', () => {

@@ -29,7 +29,8 @@ type Environment = Readonly<Record<string, string>>
 /** Nothing of the machine's own settings reaches the program under test. */
 function environment(changes: Environment): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(MAILTRAIL_|KAFKA_|SCHEMA_REGISTRY_|CLICKHOUSE_|DATABASE_URL|LOG_LEVEL|NODE_OPTIONS|VITEST|TZ$)/.test(name),
+    ([name]) =>
+      !/^(MAILTRAIL_|KAFKA_|SCHEMA_REGISTRY_|CLICKHOUSE_|DATABASE_URL|LOG_LEVEL|NODE_OPTIONS|VITEST|TZ$)/.test(name),
   )
   // No test asks a name server that it did not start itself.
   return { ...Object.fromEntries(kept), MAILTRAIL_RESOLVERS: 'off', ...changes }

@@ -40,6 +40,7 @@ export class ControlLog {
     const { promise, resolve } = Promise.withResolvers<void>()
     const control = new ControlLog(options, resolve, target)
     if (target > 0) await Promise.race([promise, control.done])
+    options.signal.throwIfAborted()
     return control
   }
 
@@ -59,6 +60,7 @@ export class ControlLog {
       const { offset } = appended!
       const early = this.#early.get(offset)
       if (early !== undefined) return early
+      signal.throwIfAborted()
       const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
       this.#awaited.set(offset, resolve)
       const stop = () => reject(signal.reason)

@@ -9,7 +9,9 @@ const schema = {
   tags: ['replay'],
   summary: 'An observation epoch',
   description: 'Whether a generation may name it, and while it is being observed how far that is.',
-  params: closed({ epoch: Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'number of the epoch', examples: [2] }) }),
+  params: closed({
+    epoch: Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'number of the epoch', examples: [2] }),
+  }),
   response: { 200: epochAnswer, '4xx': errorAnswer, 503: errorAnswer },
 }
 

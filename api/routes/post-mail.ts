@@ -87,7 +87,7 @@ async function claimCheck({ blobs, logger }: RouteContext, bytes: Buffer, header
     const value = Buffer.alloc(0)
     return { value, headers: { ...headers, [ingestHeader.blob]: blobReference(sha256, size) }, onceId: sha256 }
   } catch (error) {
-    logger.error({ err: error }, 'the blob store did not take a mail')
+    logger.error({ err: error, mail_id: mailId(bytes) }, 'the blob store did not take a mail')
     throw new ApiError('blobs_unavailable', { retryAfter: 30 })
   }
 }

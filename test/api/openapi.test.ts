@@ -100,6 +100,7 @@ const examples: Readonly<Record<string, string>> = {
   '/api/v1/rule-sets/{id}/diff': `/api/v1/rule-sets/${idOfRules(RULES)}/diff?to=${idOfRules(RULES)}`,
   '/api/v1/generations': '/api/v1/generations',
   '/api/v1/generations/{id}': '/api/v1/generations/g1',
+  '/api/v1/observation-epochs/{epoch}': '/api/v1/observation-epochs/1',
   '/api/v1/generations/{id}/diff': '/api/v1/generations/g2/diff',
   '/health/live': '/health/live',
   '/health/ready': '/health/ready',

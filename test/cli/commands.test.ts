@@ -80,7 +80,8 @@ describe('settings', () => {
   const wrong: readonly (readonly [name: string, value: string, words: string])[] = [
     ['MAILTRAIL_DTAA', 'x', 'Did you mean MAILTRAIL_DATA?'],
     ['MAILTRAIL_LISTEN', 'nowhere', 'HOST:PORT'],
-    ['KAFKA_BROKERS', '127.0.0.1:9092', 'Kafka'],
+    ['KAFKA_BROKERS', '127.0.0.1:9092', 'SCHEMA_REGISTRY_URL'],
+    ['MAILTRAIL_ROLES', 'process,project', 'embedded'],
   ]
 
   test('a name or a value that is wrong is refused in a sentence', async () => {
@@ -92,6 +93,8 @@ describe('settings', () => {
         expect(outcome.stderr).toContain(name)
       }),
     )
+    const split = await mailtrail(['up', '--roles', 'process,project', '--data', data])
+    expectUsage(split, 'embedded here: the log (set KAFKA_BROKERS)')
   })
 
   test('MAILTRAIL_DATA is the data folder when --data is not given', async () => {

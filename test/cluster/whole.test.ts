@@ -34,7 +34,8 @@ async function startFive(
     start('process', 'three'),
   ])
   onTestFailed(() => {
-    for (const { pid, said } of [api, ingest!, ...workers]) console.error(`process ${pid}: ${said().stderr.slice(-4000)}`)
+    for (const { pid, said } of [api, ingest!, ...workers])
+      console.error(`process ${pid}: ${said().stderr.slice(-4000)}`)
   })
   return { api, ingest: ingest!, workers }
 }

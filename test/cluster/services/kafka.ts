@@ -43,11 +43,14 @@ export interface Kafka {
   stop(): Promise<void>
 }
 
+/** Whether a program is there. */
+export const hasCommand = (name: string, ...args: readonly string[]) => spawnSync(name, args).error === undefined
+
 /** Why no Kafka can be started here; null when it can. */
 export function unavailable(): string | null {
   if (!existsSync(SCRIPT)) return 'the scripts of ../shared/tools/kafka are not there'
-  if (spawnSync('java', ['-version']).status !== 0) return 'there is no Java'
-  if (!existsSync(join(CACHE, 'lib')) && spawnSync('mvn', ['-v']).status !== 0) return 'there is no Maven'
+  if (!hasCommand('java', '-version')) return 'there is no Java'
+  if (!existsSync(join(CACHE, 'lib')) && !hasCommand('mvn', '-v')) return 'there is no Maven'
   return null
 }
 
