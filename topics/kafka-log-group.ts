@@ -3,14 +3,14 @@
  * attempt; who calls it tries again.
  */
 import { assignPartitions, type Subscriber } from './kafka-log-assign.ts'
+import type { KafkaClient } from './kafka-log-client.ts'
 import {
   type AssignerProtocol,
   type BrokerVerbs,
   errorType,
   type GroupMember,
-  type KafkaClient,
   type TopicOffsets,
-} from './kafka-log-client.ts'
+} from './kafka-log-kafkajs.ts'
 
 export interface GroupOptions {
   readonly client: KafkaClient

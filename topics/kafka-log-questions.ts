@@ -1,6 +1,7 @@
 /** What is asked of Kafka without being a member of a group: watermarks, single events, positions, sizes. */
-import { errorType, type KafkaClient, KafkaRefused, refusalOf, type TopicOffsets } from './kafka-log-client.ts'
+import type { KafkaClient } from './kafka-log-client.ts'
 import { committedOffsets } from './kafka-log-group.ts'
+import { errorType, KafkaRefused, refusalOf, type TopicOffsets } from './kafka-log-kafkajs.ts'
 import { committedBatches, readBatch, splitBatches } from './kafka-log-records.ts'
 import { fetchRequest, logDirsRequest } from './kafka-log-requests.ts'
 import { Outage } from './kafka-log-waiting.ts'
@@ -12,6 +13,9 @@ const READ_COMMITTED = 1
 const NOT_A_REPLICA = -1
 const OFFSET_OUT_OF_RANGE = 1
 const NO_ERROR = 0
+/** Another process may have made the topic on another broker a moment ago. */
+const LOOKS = 3
+const LOOK_AGAIN_MILLISECONDS = 200
 /** Questions are given up sooner than appends: somebody waits for the answer. */
 const GIVE_UP_MILLISECONDS = 10_000
 
@@ -48,12 +52,15 @@ export class KafkaQuestions {
     }
   }
 
-  /** Partition count of a topic. Throws `UnknownTopic`. */
+  /** Partition count of a topic. Throws `UnknownTopic` when it is still not there at a second look. */
   async partitions(topic: string): Promise<number> {
-    const found = await this.#client.topic(topic)
-    if (found !== null) return found.leaders.length
-    if (this.#client.isMissing(topic)) throw new UnknownTopic(topic)
-    throw new Error(`topic ${topic} has no leaders yet`)
+    for (let look = 1; ; look++) {
+      const found = await this.#client.topic(topic)
+      if (found !== null) return found.leaders.length
+      if (!this.#client.isMissing(topic)) throw new Error(`topic ${topic} has no leaders yet`)
+      if (look === LOOKS) throw new UnknownTopic(topic)
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MILLISECONDS))
+    }
   }
 
   async watermarks(topic: string): Promise<readonly Watermark[]> {

@@ -3,9 +3,10 @@
  * another. A batch of a lease that is over commits nothing. Before a rebalance no new batch is handed out, and the reader
  * has a while to commit what it holds. A partition that stays is read on as if nothing had happened.
  */
-import { type KafkaClient, refusalOf } from './kafka-log-client.ts'
+import type { KafkaClient } from './kafka-log-client.ts'
 import { KafkaFetcher } from './kafka-log-fetcher.ts'
 import { isMembershipLost, isRebalance, KafkaGroup } from './kafka-log-group.ts'
+import { refusalOf } from './kafka-log-kafkajs.ts'
 import type { KafkaQuestions } from './kafka-log-questions.ts'
 import { Outage, Pulse, within } from './kafka-log-waiting.ts'
 import { type Batch, LogClosed, OffsetGone, type ReadOptions, UnknownTopic } from './log.ts'
@@ -293,22 +294,19 @@ export class KafkaReader {
     const committed = await this.#surely(isValid, () => group.committed(partitions))
     const watermarks = await this.#surely(isValid, () => questions.watermarks(topic))
     if (committed === undefined || watermarks === undefined) return
+    const starts = new Map<number, number>()
     for (const partition of partitions.toSorted((a, b) => a - b)) {
-      const low = watermarks[partition]?.low ?? 0
-      const floor = committed.get(partition)
-      const position = (await this.#wantedBy(partition)) ?? floor
-      const start = await this.#pastGap(partition, position ?? low, low)
-      if (!isValid()) return
-      this.#leases.set(partition, {
-        partition,
-        isOver: false,
-        start,
-        handed: start,
-        wanted: floor ?? -1,
-        committed: floor ?? -1,
-      })
-      fetcher.add(new Map([[partition, start]]))
+      const { low } = watermarks[partition] ?? { low: 0 }
+      const position = (await this.#wantedBy(partition)) ?? committed.get(partition) ?? low
+      starts.set(partition, await this.#pastGap(partition, position, low))
     }
+    if (!isValid()) return
+    for (const [partition, start] of starts) {
+      const floor = committed.get(partition) ?? -1
+      this.#leases.set(partition, { partition, isOver: false, start, handed: start, wanted: floor, committed: floor })
+    }
+    // All at once: the first fetch would wait for events of the first partition alone.
+    fetcher.add(starts)
   }
 
   /** Tries until it works or is no longer wanted. */

@@ -1,5 +1,6 @@
 /** The topics of the log on Kafka: made as they are wanted; checked, and never altered, when they are there. */
-import { errorType, type KafkaClient } from './kafka-log-client.ts'
+import type { KafkaClient } from './kafka-log-client.ts'
+import { errorType } from './kafka-log-kafkajs.ts'
 import type { KafkaQuestions } from './kafka-log-questions.ts'
 import type { WritableTopic } from './kafka-log-writer.ts'
 import type { TopicSettings } from './log.ts'

@@ -3,7 +3,8 @@
  * next. Batches are acknowledged by all in-sync replicas and numbered (KIP-98), so that one which was cut off is sent
  * again as it was, and the broker keeps it once.
  */
-import { type KafkaClient, refusalOf } from './kafka-log-client.ts'
+import type { KafkaClient } from './kafka-log-client.ts'
+import { refusalOf } from './kafka-log-kafkajs.ts'
 import {
   BATCH_HEADER_BYTES,
   type EncodedEvent,

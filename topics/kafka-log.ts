@@ -3,9 +3,10 @@
  * members of consumer groups. At-least-once: an append that was cut off or given up may be there twice, a batch that was
  * not committed comes again.
  */
-import { KafkaClient, type KafkaConnectionOptions, refusalOf } from './kafka-log-client.ts'
+import { KafkaClient } from './kafka-log-client.ts'
 import { loadCodecs } from './kafka-log-codecs.ts'
 import { KafkaFetcher } from './kafka-log-fetcher.ts'
+import { type KafkaConnectionOptions, refusalOf } from './kafka-log-kafkajs.ts'
 import { KafkaQuestions } from './kafka-log-questions.ts'
 import { KafkaReader } from './kafka-log-reader.ts'
 import { type EncodedEvent, encodeEvents } from './kafka-log-records.ts'
@@ -56,6 +57,8 @@ const SESSION_MILLISECONDS = 10_000
 const STALL_MILLISECONDS = 30_000
 /** So long the brokers may take to answer at the start. */
 const START_MILLISECONDS = 60_000
+/** Who follows from an offset that is not there yet is made to wait so long between looks. */
+const BEYOND_END_MILLISECONDS = 500
 const REMEMBERED_IDS = 100_000
 const MAX_EVENTS = 1000
 const MAX_BYTES = 8 * 1024 * 1024
@@ -259,10 +262,13 @@ class KafkaLogClient implements KafkaLog {
 
   /** Where following goes on: at the log's start, or where it was, until so much is there. */
   async #backInRange(topic: string, partition: number, position: number): Promise<number> {
-    const { low } = (await this.#questions.watermarks(topic))[partition] ?? { low: 0 }
-    if (position < low) return low
-    // Not an error: an event at that offset may still come.
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    try {
+      const { low } = (await this.#questions.watermarks(topic))[partition] ?? { low: 0 }
+      if (position < low) return low
+      await new Promise((resolve) => setTimeout(resolve, BEYOND_END_MILLISECONDS))
+    } catch (error) {
+      if (!(error instanceof LogUnavailable)) throw error
+    }
     return position
   }
 

@@ -289,6 +289,53 @@ describe.skipIf(reason !== null)(`Kafka with faults${reason === null ? '' : ` (s
   })
 })
 
+describe.skipIf(reason !== null)('three brokers', () => {
+  let kafka: Kafka
+
+  beforeAll(async () => {
+    await install()
+    kafka = await start({ brokers: 3, heap: '384m' })
+  })
+  afterAll(() => kafka?.stop())
+
+  test('one of them is killed and comes back: everything goes on without it, nothing acknowledged is lost', async () => {
+    const log = await openKafkaLog({
+      brokers: kafka.brokers,
+      ssl: false,
+      sasl: null,
+      clientId: 'mailtrail-test',
+      replication: 0,
+      fetchBytes: 1024 * 1024,
+      onProblem: () => undefined,
+    })
+    try {
+      await log.createTopic({ name: 'three', partitions: PARTITIONS, maxValueBytes: 1024 * 1024 })
+      const tally = new Tally()
+      const stop = new AbortController()
+      const reading = readInto(tally, log, 'three', stop)
+      const load = new Load(log, 'three')
+      for (const broker of [1, 2, 3]) {
+        await sleep(1500)
+        await kafka.kill(broker)
+        const killed = performance.now()
+        const before = load.acknowledged.length
+        await sleep(1000)
+        while (load.acknowledged.length < before + 500) await sleep(50)
+        const until = load.acknowledged.length
+        await tally.untilAll(load.acknowledged.slice(0, until), 60_000)
+        const seconds = ((performance.now() - killed) / 1000).toFixed(1)
+        console.log(`without broker ${broker}: all read ${seconds} s after the kill, ${tally.twice} read twice`)
+        await kafka.restart(broker)
+      }
+      await tally.untilAll(await load.stop(), 60_000)
+      stop.abort()
+      await reading
+    } finally {
+      await log.close()
+    }
+  })
+})
+
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 

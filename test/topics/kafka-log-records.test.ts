@@ -34,12 +34,12 @@ const anyEvent = fc.record(
 
 describe('numbers', () => {
   test('varints are read as they were written, and are as long as said', () => {
-    const any = fc.oneof(
+    const anyNumber = fc.oneof(
       fc.integer(),
-      fc.maxSafeInteger().map((value) => Math.trunc(value / 2)),
+      fc.maxSafeInteger().map((value) => Math.floor(value / 2)),
     )
     fc.assert(
-      fc.property(any, (value) => {
+      fc.property(anyNumber, (value) => {
         const written = new ByteWriter(1).varint(value).written()
         expect(written.length).toBe(varintSize(value))
         expect(new ByteReader(written).varint()).toBe(value)
