@@ -14,6 +14,7 @@ import { RulesInvalid } from './generations/begin.ts'
 import { openMailtrail, VERSION } from './pipeline.ts'
 import { StoreRefused } from './projections/store.ts'
 import { DataFolderInUse } from './topics/data-lock.ts'
+import { OffsetGone } from './topics/log.ts'
 
 /** After the first signal everything is ended in order; what hangs longer than this is left. */
 const SHUTDOWN_MILLISECONDS = 30_000
@@ -105,7 +106,8 @@ function explain(error: unknown): number {
     error instanceof CommandError ||
     error instanceof RulesInvalid ||
     error instanceof DataFolderInUse ||
-    error instanceof StoreRefused
+    error instanceof StoreRefused ||
+    error instanceof OffsetGone
   const message = error instanceof Error ? error.message : String(error)
   process.stderr.write(`${message}\n`)
   if (!known && error instanceof Error && wantsStackTraces()) process.stderr.write(`${error.stack}\n`)

@@ -46,10 +46,11 @@ import { readRules } from './rules/read.ts'
 import { type AnyEventType, eventTypes, settingsOf, type TopicOptions } from './topics/all.ts'
 import { EventCodec } from './topics/avro.ts'
 import { INLINE_BYTES } from './topics/blobs.ts'
+import { GapAccepted } from './topics/control.ts'
 import { ControlLog } from './topics/control-log.ts'
 import { ingestEvent } from './topics/deliver.ts'
 import { firstGeneration, type Generation, sharedTopics } from './topics/generation.ts'
-import type { Log } from './topics/log.ts'
+import { type Gap, type Log, OffsetGone } from './topics/log.ts'
 import { mailIdOf } from './topics/mail-of-event.ts'
 
 export const VERSION = '0.1.0'
@@ -133,6 +134,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   const { answers } = await ports.stores
 
   const observe = await openObservations(parts)
+  const gaps = options.acceptGap === true ? { onGap: (gap: Gap) => acceptGap(parts, gap) } : {}
   const loops = new ProcessorLoops({
     log,
     make: processorMakers(parts, observe),
@@ -141,9 +143,12 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
     isLive: (physical) => isLiveTopic(control, physical),
     onProblem: (message, event) => logger.error(event === null ? {} : { mail_id: mailIdOf(event) }, message),
     onFailure: breakWith,
+    ...gaps,
   })
   const feeds = new FeedList([])
-  const projecting = roles.has('project') ? startProjecting(parts, store, feeds, projected, rebuilt) : Promise.resolve()
+  const projecting = roles.has('project')
+    ? startProjecting(parts, store, feeds, projected, rebuilt, gaps)
+    : Promise.resolve()
   isProjecting = true
   closers.push(async () => {
     stop.abort()
@@ -230,6 +235,12 @@ function measured(ports: Ports, meters: Meters): Ports {
   }))
   stores.catch(() => undefined) // awaited by whoever needs it; until then a failure is not unhandled
   return { ...ports, log: new MeasuredLog(ports.log, meters), stores }
+}
+
+/** Writes down that a group goes on behind events that are gone. */
+async function acceptGap({ control, logger }: Parts, gap: Gap): Promise<void> {
+  await control.append(GapAccepted, { at: Date.now(), ...gap })
+  logger.warn(`${new OffsetGone(gap).message.split(' Start with')[0]} It goes on without them, as was asked for.`)
 }
 
 interface Leadership {
@@ -460,6 +471,7 @@ function startProjecting(
   feeds: FeedList,
   state: ProjectionState,
   rebuilt: boolean,
+  gaps: Pick<RunProjectionsOptions, 'onGap'>,
 ): Promise<void> {
   const { config, logger, ports, log, control, codec, posting, stop, breakWith } = parts
   const recreate = (lost: Parameters<RunProjectionsOptions['recreate']>[0]) =>
@@ -473,6 +485,7 @@ function startProjecting(
       feeds,
       recreate,
       signal: stop.signal,
+      ...gaps,
       groupPrefix: config.MAILTRAIL_TOPIC_PREFIX,
       rebuilt,
       onProblem: (message) => logger.warn(message),

@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { CommandError, UsageError } from './cli/command.ts'
 import { type Config, roleNames } from './config.ts'
 import { openBlobFolder } from './edges/blob-folder.ts'
-import { openS3Blobs } from './edges/s3-blobs.ts'
+import { openS3Blobs, type S3Blobs } from './edges/s3-blobs.ts'
 import { openEmbeddedStore } from './projections/embedded-store.ts'
-import { openServerStore } from './projections/server-store.ts'
+import { openServerStore, type ServerStore } from './projections/server-store.ts'
 import type { Store } from './projections/store.ts'
 import { openLocalLocks } from './state/local-locks.ts'
 import type { Locks } from './state/locks.ts'
@@ -236,17 +236,24 @@ export function openKafkaLog(config: Config, opening: Opening): Promise<Log> {
   })
 }
 
+/** The ClickHouse server that the settings name: as the user who writes and as the one who reads. */
+export function openClickhouse(config: Config, opening: Opening): Promise<ServerStore> {
+  return openServerStore({
+    url: config.CLICKHOUSE_URL!,
+    username: config.CLICKHOUSE_USER,
+    password: config.CLICKHOUSE_PASSWORD,
+    database: config.CLICKHOUSE_DATABASE,
+    cluster: config.CLICKHOUSE_CLUSTER,
+    readUsername: config.CLICKHOUSE_READ_USER,
+    readPassword: config.CLICKHOUSE_READ_PASSWORD,
+    ...opening,
+  })
+}
+
 async function openStores(options: PortOptions): Promise<Stores> {
   const { config, closers, folders, logger, onStoreDamaged } = options
   if (config.CLICKHOUSE_URL !== null) {
-    const stores = await openServerStore({
-      url: config.CLICKHOUSE_URL,
-      username: config.CLICKHOUSE_USER,
-      password: config.CLICKHOUSE_PASSWORD,
-      database: config.CLICKHOUSE_DATABASE,
-      cluster: config.CLICKHOUSE_CLUSTER,
-      readUsername: config.CLICKHOUSE_READ_USER,
-      readPassword: config.CLICKHOUSE_READ_PASSWORD,
+    const stores = await openClickhouse(config, {
       signal: options.signal,
       onProblem: (message) => logger.warn(message),
     })
@@ -292,9 +299,18 @@ async function openStateAndLocks({ config, folders, logger, signal }: PortOption
 
 /** The blob store that the settings name; `folder` when it is one. */
 export function openBlobs(config: Config, folder: string, onProblem: (message: string) => void): Blobs {
+  if (config.MAILTRAIL_BLOBS?.kind !== 's3') return openBlobFolder(folder)
+  const blobs = openS3(config, onProblem)
+  // A bucket that is missing or closed to us is told at the start, not at the first large mail.
+  blobs.check().catch((error: Error) => onProblem(error.message))
+  return blobs
+}
+
+/** The bucket that MAILTRAIL_BLOBS names. */
+export function openS3(config: Config, onProblem: (message: string) => void): S3Blobs {
   const place = config.MAILTRAIL_BLOBS
-  if (place?.kind !== 's3') return openBlobFolder(folder)
-  const blobs = openS3Blobs({
+  if (place?.kind !== 's3') throw new Error('MAILTRAIL_BLOBS names no bucket.')
+  return openS3Blobs({
     endpoint: config.MAILTRAIL_S3_ENDPOINT!,
     region: config.MAILTRAIL_S3_REGION,
     bucket: place.bucket,
@@ -304,7 +320,4 @@ export function openBlobs(config: Config, folder: string, onProblem: (message: s
     secretAccessKey: config.MAILTRAIL_S3_SECRET_ACCESS_KEY ?? '',
     onProblem,
   })
-  // A bucket that is missing or closed to us is told at the start, not at the first large mail.
-  blobs.check().catch((error: Error) => onProblem(error.message))
-  return blobs
 }

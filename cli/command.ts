@@ -60,6 +60,8 @@ export interface OpenOptions {
   readonly serve?: boolean
   /** What to do instead of what the settings say. */
   readonly roles?: readonly Role[]
+  /** Go on behind events that were removed before they were read, and write that down. */
+  readonly acceptGap?: boolean
   /** Aborts the opening, which may wait for servers. */
   readonly signal?: AbortSignal
 }

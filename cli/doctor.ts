@@ -4,6 +4,8 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { execPath } from 'node:process'
 import type { Config } from '../config.ts'
+import { openClickhouse, openKafkaLog, openS3 } from '../ports.ts'
+import { openPostgresLocks } from '../state/postgres-locks.ts'
 import { type Command, exitCode, printable } from './command.ts'
 import { findServer, type ServerClient } from './server-client.ts'
 
@@ -117,6 +119,92 @@ const checks: Readonly<Record<string, Check>> = {
   },
 }
 
+/** The servers that the settings name; each answers within this time or is not well. */
+const ANSWER_MILLISECONDS = 10_000
+
+/** What the part said while it was opened is what an operator wants to know when it fails. */
+async function answering(
+  work: (opening: { onProblem: (message: string) => void; signal: AbortSignal }) => Promise<string>,
+) {
+  const said: string[] = []
+  const late = AbortSignal.timeout(ANSWER_MILLISECONDS)
+  const never = new Promise<never>((_, reject) =>
+    late.addEventListener('abort', () => reject(new Error(`No answer within ${ANSWER_MILLISECONDS / 1000} s.`)), {
+      once: true,
+    }),
+  )
+  try {
+    return well(await Promise.race([work({ onProblem: (message) => said.push(message), signal: late }), never]))
+  } catch (error) {
+    return ill([(error as Error).message, ...said].join(' '))
+  }
+}
+
+/** Only those that are used. */
+function serverChecks(config: Config): Readonly<Record<string, Check>> {
+  const used: Record<string, Check> = {}
+  if (config.KAFKA_BROKERS.length > 0) {
+    used.kafka = () =>
+      answering(async (opening) => {
+        const log = await openKafkaLog(config, opening)
+        try {
+          const ours = (await log.topics()).filter((name) => name.startsWith(config.MAILTRAIL_TOPIC_PREFIX))
+          return `${config.KAFKA_BROKERS.join(', ')} answers; ${ours.length} topics can be seen.`
+        } finally {
+          await log.close()
+        }
+      })
+    used['schema registry'] = () => answering((opening) => askRegistry(config, opening.signal))
+  }
+  if (config.CLICKHOUSE_URL !== null)
+    used.clickhouse = () =>
+      answering(async (opening) => {
+        const { write, read } = await openClickhouse(config, opening)
+        try {
+          const [row] = await read.query<{ version: string }>('SELECT version() AS version')
+          return `ClickHouse ${row!.version} at ${config.CLICKHOUSE_URL} answers, database ${config.CLICKHOUSE_DATABASE}.`
+        } finally {
+          await write.close()
+          await read.close()
+        }
+      })
+  if (config.DATABASE_URL !== null)
+    used.postgres = () =>
+      answering(async ({ onProblem, signal }) => {
+        const locks = openPostgresLocks({ url: config.DATABASE_URL!, scope: config.MAILTRAIL_TOPIC_PREFIX, onProblem })
+        try {
+          await locks.hold('doctor', async () => undefined, signal)
+          return `Postgres at ${new URL(config.DATABASE_URL!).host} answers and gives locks.`
+        } finally {
+          await locks.close()
+        }
+      })
+  if (config.MAILTRAIL_BLOBS?.kind === 's3')
+    used['blob store'] = () =>
+      answering(async ({ onProblem }) => {
+        await openS3(config, onProblem).check()
+        return `The bucket at ${config.MAILTRAIL_S3_ENDPOINT} can be read and written.`
+      })
+  return used
+}
+
+async function askRegistry(config: Config, signal: AbortSignal): Promise<string> {
+  const { SCHEMA_REGISTRY_URL: url, SCHEMA_REGISTRY_USER: user, SCHEMA_REGISTRY_PASSWORD: password } = config
+  if (url === null) throw new Error('SCHEMA_REGISTRY_URL is not set; Kafka needs it.')
+  const authorization = `Basic ${Buffer.from(`${user ?? ''}:${password ?? ''}`).toString('base64')}`
+  const answer = await fetch(`${url}/subjects`, { signal, ...(user === null ? {} : { headers: { authorization } }) })
+  const text = await answer.text()
+  if (!answer.ok)
+    throw new Error(`${url}/subjects answered ${answer.status}. Is the path of the API part of SCHEMA_REGISTRY_URL?`)
+  try {
+    return `${url} answers; it has ${(JSON.parse(text) as unknown[]).length} subjects.`
+  } catch {
+    throw new Error(
+      `${url}/subjects answered something else than JSON. Is the path of the API part of SCHEMA_REGISTRY_URL?`,
+    )
+  }
+}
+
 export const doctor: Command = {
   name: 'doctor',
   usage: 'doctor',
@@ -135,7 +223,13 @@ export const doctor: Command = {
     const config = context.config(data === undefined ? {} : { MAILTRAIL_DATA: data })
     const server = await findServer(args.text('server'), config)
     let allWell = true
-    for (const [name, check] of Object.entries(checks)) {
+    const { 'store engine': storeEngine, ...others } = checks
+    const used = {
+      ...others,
+      ...(config.CLICKHOUSE_URL === null ? { 'store engine': storeEngine! } : {}),
+      ...serverChecks(config),
+    }
+    for (const [name, check] of Object.entries(used)) {
       const finding = await check(config, server).catch((error: Error) => ill(error.message))
       allWell &&= finding.well
       context.stdout.write(`${finding.well ? 'ok  ' : 'BAD '} ${name.padEnd(20)} ${printable(finding.sentence)}\n`)

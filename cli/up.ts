@@ -4,13 +4,17 @@ import { importPaths, sentence, through } from './import.ts'
 
 export const up: Command = {
   name: 'up',
-  usage: 'up [PATH…] [--roles ingest,process,project,api] [--data DIR] [--listen HOST:PORT]',
+  usage: 'up [PATH…] [--roles ingest,process,project,api] [--data DIR] [--listen HOST:PORT] [--accept-gap]',
   about: 'Runs mailtrail: takes mail, reads it, answers over HTTP. PATHs are imported first. Ctrl-C stops it in order.',
   options: {
     roles: {
       type: 'string',
       value: 'LIST',
       about: `some of ${roleNames.join(',')} (default: all; a subset needs Kafka, ClickHouse and Postgres)`,
+    },
+    'accept-gap': {
+      type: 'boolean',
+      about: 'go on although events were removed before they were read; written down on the topic control',
     },
     listen: { type: 'string', value: 'HOST:PORT', about: 'address of the HTTP interface (default 127.0.0.1:7489)' },
   },
@@ -33,10 +37,12 @@ export const up: Command = {
         `Refusing to listen on ${host} without keys: anyone could read and write. Set MAILTRAIL_API_KEYS, or listen on 127.0.0.1.`,
       )
     }
-    const mailtrail = await context.open(config, { signal: context.signal }).catch((error: unknown) => {
-      if (!context.signal.aborted) throw error
-      return null
-    })
+    const mailtrail = await context
+      .open(config, { signal: context.signal, acceptGap: args.flag('accept-gap') })
+      .catch((error: unknown) => {
+        if (!context.signal.aborted) throw error
+        return null
+      })
     // Ended while it waited for a server, at which point nothing was under way.
     if (mailtrail === null) return exitCode.fine
     try {

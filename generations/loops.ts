@@ -9,7 +9,7 @@ import { runBatchProcessor } from '../processors/run-batches.ts'
 import { ownerOf } from '../projections/feeds.ts'
 import type { ControlState, GenerationEntry } from '../topics/control-state.ts'
 import type { Generation, LogicalTopic } from '../topics/generation.ts'
-import type { Log, LogEvent } from '../topics/log.ts'
+import type { Log, LogEvent, ReadOptions } from '../topics/log.ts'
 
 /** Each stage, upstream first, what it reads, and the topic by which its loop is known. */
 export const stages = [
@@ -66,6 +66,8 @@ export interface ProcessorLoopsOptions {
   readonly isLive: (physical: string) => boolean
   /** With the event of `ingest` that it is about, when it is about one. */
   readonly onProblem: (message: string, event: LogEvent | null) => void
+  /** See `ReadOptions`. */
+  readonly onGap?: ReadOptions['onGap']
   /** Told when a loop fails for good. */
   readonly onFailure: (error: unknown) => void
 }
@@ -128,7 +130,8 @@ export class ProcessorLoops {
       await giveWay(waiting)
       if (!live()) await this.#yieldToLive(waiting)
     }
-    const shared = { log, physical, group, signal, turn, onProblem }
+    const { onGap } = this.#options
+    const shared = { log, physical, group, signal, turn, onProblem, ...(onGap === undefined ? {} : { onGap }) }
     const inBatches = { ...shared, onProblem: (message: string) => onProblem(message, null) }
     switch (loop.stage) {
       case 'parse-mail':

@@ -4,12 +4,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LogicalTopic } from '../topics/generation.ts'
-import type { Batch, Log, NewEvent } from '../topics/log.ts'
+import type { Batch, Log, NewEvent, ReadOptions } from '../topics/log.ts'
 import { logAway, untilLogAnswers } from '../topics/log-away.ts'
 import type { BatchProcessor, ProducedEvent } from './processor.ts'
 import { type LoopState, ProcessorStopped } from './run.ts'
 
 export interface RunBatchesOptions {
+  /** See `ReadOptions`: without it the loop refuses to go on behind events that are gone. */
+  readonly onGap?: ReadOptions['onGap']
   readonly log: Log
   readonly processor: BatchProcessor
   /** Physical name of a topic in the generation that this loop works for. */
@@ -48,6 +50,7 @@ export async function runBatchProcessor(options: RunBatchesOptions, state: LoopS
   }
   try {
     const reader = log.read(physical(processor.from), {
+      ...(options.onGap === undefined ? {} : { onGap: options.onGap }),
       group,
       signal,
       maxEvents: options.maxEvents ?? MAX_BATCH_EVENTS,

@@ -3,7 +3,7 @@
  * and commits a batch only when all its outputs are durable. At-least-once; derived ids make that harmless.
  */
 import type { LogicalTopic } from '../topics/generation.ts'
-import type { Batch, Log, LogEvent, NewEvent } from '../topics/log.ts'
+import type { Batch, Log, LogEvent, NewEvent, ReadOptions } from '../topics/log.ts'
 import { untilLogAnswers } from '../topics/log-away.ts'
 import type { Processor, Produced } from './processor.ts'
 
@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly turn?: (signal: AbortSignal) => Promise<void>
   /** Failures in a row after which the loop stops rather than reject everything; default 100. */
   readonly maxFailures?: number
+  /** See `ReadOptions`: without it the loop refuses to go on behind events that are gone. */
+  readonly onGap?: ReadOptions['onGap']
   /** Told of everything that an operator should know. */
   readonly onProblem?: (message: string, event: LogEvent | null) => void
 }
@@ -90,6 +92,7 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
   try {
     let last: Promise<void> = Promise.resolve()
     const reader = log.read(physical(processor.from), {
+      ...(options.onGap === undefined ? {} : { onGap: options.onGap }),
       group,
       signal,
       maxEvents: MAX_BATCH_EVENTS,

@@ -14,7 +14,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type DecodedEvent, type EventCodec, type EventType, UnknownSchema } from '../topics/avro.ts'
-import type { Batch, Log, LogEvent } from '../topics/log.ts'
+import type { Batch, Log, LogEvent, ReadOptions } from '../topics/log.ts'
 import { POSITIONS_TABLE } from './ddl.ts'
 import { type Feed, type FeedList, projectionsOf } from './feeds.ts'
 import { encodeBlock, lowCardinality, MAX_BLOCK_ROWS, uint16, uint32, uint64 } from './native.ts'
@@ -36,6 +36,8 @@ export interface RunProjectionsOptions {
    */
   readonly recreate: (lost: string | null) => Promise<void>
   readonly signal: AbortSignal
+  /** See `ReadOptions`: without it a loop refuses to go on behind events that are gone. */
+  readonly onGap?: ReadOptions['onGap']
   /** Put before the names of consumer groups. */
   readonly groupPrefix?: string
   /** Rows of one insert at most; default 60,000. */
@@ -299,9 +301,10 @@ class TopicLoop {
   }
 
   async run(): Promise<void> {
-    const { log, signal, groupPrefix = '' } = this.#options
+    const { log, signal, groupPrefix = '', onGap } = this.#options
     const { topic, physical, owner } = this.#feed
     const reader = log.read(physical, {
+      ...(onGap === undefined ? {} : { onGap }),
       group: `${groupPrefix}project.${topic}.g${owner}`,
       signal: AbortSignal.any([signal, this.#ending.signal]),
       from: (partition) => this.#startOf(partition),

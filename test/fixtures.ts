@@ -165,10 +165,11 @@ const LOOK_MILLISECONDS = 50
 /** Starts `up` on a free port and waits until it says where it answers. */
 export async function up(
   data: string,
-  options: RunOptions & { readonly paths?: readonly string[] } = {},
+  options: RunOptions & { readonly paths?: readonly string[]; readonly args?: readonly string[] } = {},
 ): Promise<Running> {
   const began = performance.now()
-  const child = start(['up', ...(options.paths ?? []), '--data', data, '--listen', '127.0.0.1:0'], options)
+  const args = ['up', ...(options.paths ?? []), '--data', data, '--listen', '127.0.0.1:0', ...(options.args ?? [])]
+  const child = start(args, options)
   const said = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]!.setEncoding('utf8').on('data', (text: string) => {

@@ -1,6 +1,7 @@
 /** Every topic and every event type, once. */
 import {
   CONTROL,
+  GapAccepted,
   GenerationCancelled,
   GenerationPaused,
   GenerationPromoted,
@@ -31,6 +32,7 @@ export const controlEvents = [
   GenerationCancelled,
   GenerationRetired,
   ObservationEpochBegun,
+  GapAccepted,
 ] as const
 export type ControlEventType = (typeof controlEvents)[number]
 

@@ -5,7 +5,7 @@
  */
 import type { ControlEventType } from './all.ts'
 import type { DecodedOf } from './avro.ts'
-import type { GenerationStarted } from './control.ts'
+import type { GapAccepted as AcceptedGap, GenerationStarted } from './control.ts'
 import { type Generation, makeGeneration, type StartPoint, startPoints } from './generation.ts'
 
 /**
@@ -61,6 +61,7 @@ export class ControlState {
   readonly #topicPrefix: string
   readonly #ruleSets = new Map<string, PublishedRuleSet>()
   readonly #generations: GenerationEntry[] = []
+  readonly #gaps: AcceptedGap[] = []
   #epoch = 1
 
   constructor(topicPrefix: string) {
@@ -107,6 +108,11 @@ export class ControlState {
     return this.#epoch
   }
 
+  /** In the order in which they were accepted. */
+  gaps(): readonly AcceptedGap[] {
+    return this.#gaps
+  }
+
   /** Changes the state, or says why not. */
   apply({ type, data }: ControlEvent): Outcome {
     switch (type) {
@@ -140,6 +146,9 @@ export class ControlState {
         if (data.epoch !== this.#epoch + 1)
           return refused('epoch_unknown', `Epoch ${this.#epoch} is followed by the next.`)
         this.#epoch = data.epoch
+        return accepted()
+      case 'GapAccepted':
+        this.#gaps.push(data)
         return accepted()
     }
   }

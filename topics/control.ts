@@ -101,3 +101,19 @@ export const ObservationEpochBegun = defineEvent(CONTROL, {
   fields: [at, { name: 'epoch', type: 'int', doc: 'from 2; the first is there from the beginning' }],
 })
 export type ObservationEpochBegun = EventData<typeof ObservationEpochBegun>
+
+/** Events were removed before a group had read them, and somebody decided to go on without them. */
+export const GapAccepted = defineEvent(CONTROL, {
+  type: 'record',
+  name: 'GapAccepted',
+  doc: 'A group goes on behind events that are gone',
+  fields: [
+    at,
+    { name: 'topic', type: 'string', doc: 'name on the log' },
+    { name: 'group', type: 'string' },
+    { name: 'partition', type: 'int' },
+    { name: 'position', type: 'long', doc: 'the first offset that was not read' },
+    { name: 'low', type: 'long', doc: 'the first offset that is still there' },
+  ],
+})
+export type GapAccepted = EventData<typeof GapAccepted>

@@ -3,8 +3,9 @@
  * Maven for the first install.
  */
 import { execFile, spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -113,18 +114,14 @@ export async function start(options: KafkaOptions = {}): Promise<Kafka> {
   const env = { ...process.env, KAFKA_HEAP: heap, KAFKA_PROPS: propertiesFile, LC_ALL: 'C' }
   const script = (...args: string[]) => run(SCRIPT, args, { env })
   const wait = () => script('wait', String(first), '90', String(count))
-  const killAll = () => {
-    for (let id = 1; id <= count; id++) killNode(join(folder, `node-${id}`))
-    rmSync(folder, { recursive: true, force: true })
-  }
-  process.once('exit', killAll)
+  const stop = guard(folder)
   try {
     await script(count === 3 ? 'start3' : 'start', folder, String(first))
     await wait()
   } catch (error) {
     const log = join(folder, 'node-1', 'log')
     const tail = existsSync(log) ? readFileSync(log, 'utf8').slice(-4000) : ''
-    killAll()
+    await stop()
     throw new Error(`Kafka did not start: ${(error as Error).message}\n${tail}`)
   }
   const ports = Array.from({ length: count }, (_, i) => first + i)
@@ -137,11 +134,7 @@ export async function start(options: KafkaOptions = {}): Promise<Kafka> {
       await wait()
     },
     tool: (className, args, input) => runTool(folder, className, args, input),
-    stop: async () => {
-      process.off('exit', killAll)
-      await script('kill', folder)
-      await rm(folder, { recursive: true, force: true })
-    },
+    stop,
   }
 }
 
@@ -156,15 +149,19 @@ function throughProxy(port: number, advertisedPort: number): Readonly<Record<str
   }
 }
 
-/** At the end of the process nothing can be awaited. The pid counts only when it is still that broker's. */
-function killNode(node: string): void {
-  const file = join(node, 'pid')
-  if (!existsSync(file)) return
-  const pid = Number(readFileSync(file, 'utf8'))
-  try {
-    if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(node)) process.kill(pid, 'SIGKILL')
-  } catch (error) {
-    if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+/**
+ * Kills the brokers and removes their folder when asked to, and also when this process ends in any way, kill -9 included:
+ * a shell of its own session waits for the end of its input.
+ */
+function guard(folder: string): () => Promise<void> {
+  const work = 'cat > /dev/null; "$0" kill "$1"; rm -rf "$1"'
+  const child = spawn('sh', ['-c', work, SCRIPT, folder], { stdio: ['pipe', 'ignore', 'inherit'], detached: true })
+  child.unref()
+  const ended = once(child, 'exit')
+  return async () => {
+    child.stdin.end()
+    child.ref()
+    await ended
   }
 }
 
