@@ -19,6 +19,7 @@ const all = [
   'evaluate',
   'replay',
   'kafka',
+  'cluster',
 ]
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !all.includes(name))
