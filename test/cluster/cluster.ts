@@ -12,6 +12,8 @@ export interface Cluster {
   readonly brokers: readonly string[]
   readonly store: clickhouse.ClickhouseServer
   readonly postgres: postgres.PostgresServer
+  readonly registry: registry.RegistryServer
+  readonly s3: s3.S3Server
   /** Settings of an installation of its own: names of its topics, groups, database and blobs. */
   fresh(): { readonly env: Readonly<Record<string, string>>; topic(name: string): string }
   topics(): Promise<string[]>
@@ -70,6 +72,8 @@ export async function startCluster(): Promise<Cluster> {
       brokers,
       store,
       postgres: database,
+      registry: schemas,
+      s3: objects,
       fresh() {
         const prefix = `t${randomBytes(4).toString('hex')}-`
         const env = { ...common, MAILTRAIL_TOPIC_PREFIX: prefix, CLICKHOUSE_DATABASE: store.newDatabase() }

@@ -8,7 +8,7 @@ import { Kafka, logLevel } from 'kafkajs'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFailed, test } from 'vitest'
 import { expectTruth } from '../answers.ts'
 import { ALL_DAYS, endAll, mailtrail, type Running, tempFolder, until, up } from '../fixtures.ts'
-import { makeMails, writeMails } from '../report-mail.ts'
+import { aggregateXml, mailOf, makeMails, writeMails } from '../report-mail.ts'
 import { type Cluster, startCluster } from './cluster.ts'
 
 let cluster: Cluster
@@ -60,6 +60,20 @@ async function postAll(running: Running, mails: readonly Uint8Array[]): Promise<
     }
   }
   await Promise.all(Array.from({ length: 8 }, post))
+}
+
+/** A report with so many records, as plain XML. */
+function largeMail(records: number): Buffer {
+  const begin = Date.UTC(2026, 9, 5) / 1000
+  const made = Array.from({ length: records }, (_, i) => ({
+    source_ip: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`,
+    count: 1 + (i % 7),
+    dkim: i % 2 === 0,
+    spf: i % 3 === 0,
+  }))
+  const content = Buffer.from(aggregateXml({ id: 'large', domain: 'large.example', begin, records: made }))
+  const name = `reporter.example!large.example!${begin}!${begin + 86_399}.xml`
+  return mailOf('Report Domain: large.example', begin + 90_000, { type: 'text/xml', name, content })
 }
 
 describe('five processes', () => {
@@ -131,6 +145,70 @@ describe('five processes', () => {
     await posting
     await expectTruth(api, truth)
     expect(await replacement.stop()).toBe(0)
+  })
+
+  test('lose nothing and count nothing twice while every other server is killed and comes back', async () => {
+    const { env } = cluster.fresh()
+    const { api, ingest } = await startFive(env)
+    const { mails, truth } = makeMails(46, 900)
+    const bytes = mails.map((mail) => mail.bytes)
+    const posting = postAll(ingest, bytes.slice(0, 600))
+    for (const server of [cluster.store, cluster.registry, cluster.postgres]) {
+      await sleep(1000)
+      await server.kill()
+      await sleep(2000)
+      await ('restart' in server ? server.restart() : server.resume())
+    }
+    await posting
+    // A process that starts while the registry is away waits for nothing that it has seen before.
+    await postAll(ingest, bytes.slice(600))
+    await expectTruth(api, truth)
+  })
+
+  test('share large mails through the blob store, which may be away for a while', async () => {
+    const { env } = cluster.fresh()
+    const { api, ingest } = await startFive(env)
+    const large = largeMail(3000)
+    expect(large.length).toBeGreaterThan(512 * 1024)
+    const refusing = await (async () => {
+      await cluster.s3.kill()
+      const answer = ingest.post('/mail', large, { 'content-type': 'message/rfc822' })
+      await sleep(2000)
+      await cluster.s3.restart()
+      return answer
+    })()
+    const answer =
+      refusing.status === 202 ? refusing : await ingest.post('/mail', large, { 'content-type': 'message/rfc822' })
+    expect(answer.status, await answer.clone().text()).toBe(202)
+    const { id } = (await answer.json()) as { id: string }
+    await api.idle()
+    const { totals } = await api.get<{ totals: { records: number } }>('/status')
+    expect(totals.records).toBe(3000)
+    const raw = await fetch(`${api.url}/api/v1/mail/${id}/raw`)
+    expect(Buffer.from(await raw.arrayBuffer()).equals(large)).toBe(true)
+  })
+
+  test('join and leave every few seconds while mail comes in', async () => {
+    const { env } = cluster.fresh()
+    const { api, ingest } = await startFive(env)
+    const { mails, truth } = makeMails(47, 1500)
+    const done = new AbortController()
+    const churning = (async () => {
+      for (let visit = 0; !done.signal.aborted && visit < 8; visit++) {
+        const roles = visit % 2 === 0 ? 'process' : 'project'
+        const visitor = await up(join(await tempFolder('visitor'), 'data'), { env: { ...env, MAILTRAIL_ROLES: roles } })
+        await sleep(1500)
+        if (visit % 3 === 2) await visitor.kill()
+        else expect(await visitor.stop()).toBe(0)
+      }
+    })()
+    await postAll(
+      ingest,
+      mails.map(({ bytes }) => bytes),
+    )
+    done.abort()
+    await churning
+    await expectTruth(api, truth)
   })
 
   test('replay together: a generation is built, compared, promoted and cancelled', async () => {
