@@ -1,6 +1,6 @@
 /**
  * Which implementation of each port this process runs on. The settings decide, here and nowhere else: Kafka or the SQLite
- * log, a ClickHouse server or the embedded store, Postgres or the SQLite state, S3 or a folder.
+ * log, a ClickHouse server or the embedded store, Postgres or the SQLite state, S3 or a folder. What is not used is not loaded: the clients of servers take longer to load than the rest to start.
  */
 import { readFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
@@ -10,20 +10,16 @@ import { type Config, roleNames } from './config.ts'
 import { openBlobFolder } from './edges/blob-folder.ts'
 import { openS3Blobs, type S3Blobs } from './edges/s3-blobs.ts'
 import { openEmbeddedStore } from './projections/embedded-store.ts'
-import { openServerStore, type ServerStore } from './projections/server-store.ts'
+import type { ServerStore } from './projections/server-store.ts'
 import type { Store } from './projections/store.ts'
 import { openLocalLocks } from './state/local-locks.ts'
 import type { Locks } from './state/locks.ts'
-import { openPostgresLocks } from './state/postgres-locks.ts'
-import { openPostgresState } from './state/postgres-state.ts'
 import { openSqliteState } from './state/sqlite-state.ts'
 import type { State } from './state/state.ts'
 import type { SchemaRegistry } from './topics/avro.ts'
 import type { Blobs } from './topics/blobs.ts'
 import { acquireDataLock, DataFolderInUse, type DataLock } from './topics/data-lock.ts'
-import { openKafkaLog as openLogOnKafka } from './topics/kafka-log.ts'
 import type { Log } from './topics/log.ts'
-import { openSchemaRegistry } from './topics/schema-registry.ts'
 import { openSqliteLog } from './topics/sqlite-log.ts'
 
 /** Things that were opened, closed in reverse order. Each is closed even when another fails to. */
@@ -211,6 +207,7 @@ interface Opening {
 
 /** Kafka and the registry that the settings name. */
 export async function openKafka(config: Config, opening: Opening): Promise<{ log: Log; registry: SchemaRegistry }> {
+  const { openSchemaRegistry } = await import('./topics/schema-registry.ts')
   const registry = openSchemaRegistry({
     url: config.SCHEMA_REGISTRY_URL!,
     user: config.SCHEMA_REGISTRY_USER,
@@ -223,9 +220,10 @@ export async function openKafka(config: Config, opening: Opening): Promise<{ log
 }
 
 /** The brokers that the settings name. */
-export function openKafkaLog(config: Config, opening: Opening): Promise<Log> {
+export async function openKafkaLog(config: Config, opening: Opening): Promise<Log> {
   const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SSL_CA: ca } = config
-  return openLogOnKafka({
+  const kafka = await import('./topics/kafka-log.ts')
+  return kafka.openKafkaLog({
     brokers: config.KAFKA_BROKERS,
     ssl: config.KAFKA_SSL ? (ca === null ? {} : { ca: readFileSync(ca, 'utf8') }) : false,
     sasl: mechanism === null ? null : { mechanism, username: config.KAFKA_USERNAME!, password: config.KAFKA_PASSWORD! },
@@ -237,7 +235,8 @@ export function openKafkaLog(config: Config, opening: Opening): Promise<Log> {
 }
 
 /** The ClickHouse server that the settings name: as the user who writes and as the one who reads. */
-export function openClickhouse(config: Config, opening: Opening): Promise<ServerStore> {
+export async function openClickhouse(config: Config, opening: Opening): Promise<ServerStore> {
+  const { openServerStore } = await import('./projections/server-store.ts')
   return openServerStore({
     url: config.CLICKHOUSE_URL!,
     username: config.CLICKHOUSE_USER,
@@ -292,6 +291,8 @@ async function openStateAndLocks({ config, folders, logger, signal }: PortOption
     return { locks: openLocalLocks(), openState, state: 'state in SQLite' }
   }
   const scope = config.MAILTRAIL_TOPIC_PREFIX
+  const { openPostgresLocks } = await import('./state/postgres-locks.ts')
+  const { openPostgresState } = await import('./state/postgres-state.ts')
   const locks = openPostgresLocks({ url, scope, onProblem })
   const openState = () => openPostgresState({ url, scope, onProblem, signal })
   return { locks, openState, state: `state in Postgres at ${new URL(url).host}` }

@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { execPath } from 'node:process'
 import type { Config } from '../config.ts'
 import { openClickhouse, openKafkaLog, openS3 } from '../ports.ts'
-import { openPostgresLocks } from '../state/postgres-locks.ts'
 import { type Command, exitCode, printable } from './command.ts'
 import { findServer, type ServerClient } from './server-client.ts'
 
@@ -171,6 +170,7 @@ function serverChecks(config: Config): Readonly<Record<string, Check>> {
   if (config.DATABASE_URL !== null)
     used.postgres = () =>
       answering(async ({ onProblem, signal }) => {
+        const { openPostgresLocks } = await import('../state/postgres-locks.ts')
         const locks = openPostgresLocks({ url: config.DATABASE_URL!, scope: config.MAILTRAIL_TOPIC_PREFIX, onProblem })
         try {
           await locks.hold('doctor', async () => undefined, signal)

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { eventTypes } from '../topics/all.ts'
 import { subjectOf } from '../topics/avro.ts'
-import { openSchemaRegistry, type RegistryClient, type SubjectReport } from '../topics/schema-registry.ts'
+import type { RegistryClient, SubjectReport } from '../topics/schema-registry.ts'
 import { formatOption, wantsJson } from './asking.ts'
 import { type Arguments, type Command, CommandError, type Context, exitCode, printable, UsageError } from './command.ts'
 
@@ -29,7 +29,7 @@ export const schemas: Command = {
         verb === 'export' ? 'Name one folder: schemas export DIR.' : `schemas ${verb} takes no more.`,
       )
     if (verb === 'export') return exportTo(folder!, context)
-    const registry = openRegistry(context)
+    const registry = await openRegistry(context)
     if (verb === 'register') return register(registry, context)
     const reports: Report[] = []
     for (const type of eventTypes)
@@ -46,10 +46,11 @@ interface Report extends SubjectReport {
   readonly event: string
 }
 
-function openRegistry(context: Context): RegistryClient {
+async function openRegistry(context: Context): Promise<RegistryClient> {
   const config = context.config({})
   if (config.SCHEMA_REGISTRY_URL === null)
     throw new CommandError('There is no schema registry: set SCHEMA_REGISTRY_URL. (Embedded, mailtrail needs none.)')
+  const { openSchemaRegistry } = await import('../topics/schema-registry.ts')
   return openSchemaRegistry({
     url: config.SCHEMA_REGISTRY_URL,
     user: config.SCHEMA_REGISTRY_USER,
