@@ -51,6 +51,7 @@ import { ingestEvent } from './topics/deliver.ts'
 import { firstGeneration, type Generation, sharedTopics } from './topics/generation.ts'
 import type { Log } from './topics/log.ts'
 import { mailIdOf } from './topics/mail-of-event.ts'
+import { printableJson } from './topics/printable.ts'
 
 export const VERSION = '0.1.0'
 
@@ -95,7 +96,8 @@ interface Parts {
 }
 
 async function assemble(config: Config, options: OpenOptions, closers: Closers): Promise<Mailtrail> {
-  const logger = pino({ level: config.LOG_LEVEL }, pino.destination({ dest: 2, sync: true }))
+  const hooks = { streamWrite: printableJson }
+  const logger = pino({ level: config.LOG_LEVEL, hooks }, pino.destination({ dest: 2, sync: true }))
   checkSettings(config)
   const { folders, lock } = await takeFolders(config, closers)
   const { broken, breakWith } = breakable()

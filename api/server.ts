@@ -1,6 +1,7 @@
 /** The HTTP server: a function of its dependencies. */
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { LogController } from 'fastify'
+import { printableJson } from '../topics/printable.ts'
 import { authorize } from './auth.ts'
 import { answerError, malformedRequest } from './error-answers.ts'
 import { ApiError } from './errors.ts'
@@ -41,6 +42,7 @@ export function createServer(dependencies: ApiDependencies): Server {
   const context: RouteContext = { ...dependencies, metrics, bodies }
 
   server.setSerializerCompiler(() => JSON.stringify)
+  server.setReplySerializer((answer) => printableJson(JSON.stringify(answer)))
   server.setErrorHandler(answerError)
   server.setNotFoundHandler((request, reply) => answerError(new ApiError('not_found'), request, reply))
   server.addHook('onRequest', (request, reply, done) => {

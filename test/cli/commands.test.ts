@@ -103,7 +103,7 @@ describe('settings', () => {
     const { code } = await mailtrail(['import', join(SAMPLES, '15-system-mail.eml')], { env, cwd: folder })
     expect(code).toBe(0)
     const again = await mailtrail(['import', join(SAMPLES, '15-system-mail.eml'), '--data', env.MAILTRAIL_DATA])
-    expect(again.stdout).toContain('1 duplicates')
+    expect(again.stdout).toContain('1 duplicate,')
   })
 })
 
@@ -120,9 +120,9 @@ describe('rejects', () => {
     expect(show.stdout).toContain('gzip_damaged')
     expect(show.stdout).toContain('11-damaged.eml')
     const dry = await mailtrail(['rejects', 'retry', '--code', 'gzip_damaged', '--dry-run', '--data', data])
-    expect(dry.stdout).toBe('1 mails would be read again.\n')
+    expect(dry.stdout).toBe('1 mail would be read again.\n')
     const retry = await mailtrail(['rejects', 'retry', '--id', id, '--data', data])
-    expect(retry.stdout).toBe('1 of 1 mails are being read again.\n')
+    expect(retry.stdout).toBe('1 of 1 mail is being read again.\n')
     const after = await mailtrail(['rejects', 'list', '--format', 'json', '--data', data])
     expect(
       after.stdout
