@@ -113,7 +113,7 @@ describe('rejects', () => {
     await importMail(data, [SAMPLES])
     const list = await mailtrail(['rejects', 'list', '--data', data])
     expect(list.code).toBe(0)
-    expect(list.stdout).toContain('1 rejects.')
+    expect(list.stdout).toContain('1 reject.')
     const id = /\b[0-9a-f]{64}\b/.exec(list.stdout)![0]
     const show = await mailtrail(['rejects', 'show', id, '--data', data])
     expect(show.code).toBe(0)
