@@ -133,6 +133,7 @@ class OpenBatches {
 
   /** `usual` resolves when all but the large events of the batch are done. Call what is returned at its commit. */
   add(usual: Promise<unknown>, bytes: number): () => void {
+    usual.catch(() => undefined) // told by the batch's own promise
     this.#usual.push(usual)
     this.#batches++
     this.#bytes += bytes
