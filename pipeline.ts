@@ -558,6 +558,7 @@ async function serve(
     meters,
     posting: parts.posting,
     inlineBytes: INLINE_BYTES,
+    floodLimits: { client: config.MAILTRAIL_LIMIT_CLIENT, domain: config.MAILTRAIL_LIMIT_DOMAIN },
     maxMailBytes: config.MAILTRAIL_MAX_MAIL_BYTES,
     keys: config.MAILTRAIL_API_KEYS,
     now,

@@ -5,6 +5,7 @@ import { printableJson } from '../topics/printable.ts'
 import { authorize } from './auth.ts'
 import { answerError, malformedRequest } from './error-answers.ts'
 import { ApiError } from './errors.ts'
+import { FloodGate, noLimits } from './flood-limits.ts'
 import { evictIdleConnections } from './idle-connections.ts'
 import { MailBodies } from './mail-body.ts'
 import { createMetrics, measureRequests } from './metrics.ts'
@@ -39,7 +40,8 @@ export function createServer(dependencies: ApiDependencies): Server {
   }).withTypeProvider<TypeBoxTypeProvider>()
   const bodies = new MailBodies(dependencies.maxMailBytes)
   const metrics = createMetrics(dependencies, bodies)
-  const context: RouteContext = { ...dependencies, metrics, bodies }
+  const flood = new FloodGate(dependencies.floodLimits ?? noLimits, (limit) => metrics.mailsLimited.inc({ limit }))
+  const context: RouteContext = { ...dependencies, metrics, bodies, flood }
 
   server.setSerializerCompiler(() => JSON.stringify)
   server.setReplySerializer((answer) => printableJson(JSON.stringify(answer)))
