@@ -51,6 +51,19 @@ export function listenAddress(value: string): ListenAddress {
   return { host: match[1] ?? (match[2] === '' ? '0.0.0.0' : match[2]!), port }
 }
 
+export interface RateLimit {
+  readonly mails: number
+  readonly bytes: number
+}
+
+/** `MAILS/MEGABYTES` a minute, such as 600/500; null for `off`. */
+function rateLimit(value: string): RateLimit | null {
+  if (value === 'off') return null
+  const match = /^([1-9]\d{0,8})\/([1-9]\d{0,8})$/.exec(value)
+  if (match === null) throw new ConfigError('must be off, or MAILS/MEGABYTES a minute such as 600/500')
+  return { mails: Number(match[1]), bytes: Number(match[2]) * 1024 * 1024 }
+}
+
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
 function logLevel(value: string): (typeof levels)[number] {
   const level = levels.find((known) => known === value)
@@ -185,6 +198,12 @@ export const settings = {
   MAILTRAIL_TOPIC_PREFIX: setting('In front of every topic and group name', '', text),
   MAILTRAIL_MAX_MAIL_BYTES: setting('Largest mail that is taken', '52428800', wholeNumber),
   MAILTRAIL_MAX_INFLATED_BYTES: setting('Largest report, unpacked', '1073741824', wholeNumber),
+  MAILTRAIL_LIMIT_CLIENT: setting(
+    'What one client address may post in a minute, as MAILS/MEGABYTES such as 600/500; off = no limit',
+    'off',
+    rateLimit,
+  ),
+  MAILTRAIL_LIMIT_DOMAIN: setting('The same of mail from one domain (of the envelope, else of From)', 'off', rateLimit),
   MAILTRAIL_RETENTION_INGEST: setting('How long raw mail is kept: forever, or days such as 730d', 'forever', duration),
   MAILTRAIL_RETENTION_PRIVATE: setting(
     'How long mail fields and failure reports are kept in the log',

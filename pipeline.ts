@@ -52,6 +52,7 @@ import { ingestEvent } from './topics/deliver.ts'
 import { firstGeneration, type Generation, sharedTopics } from './topics/generation.ts'
 import { type Gap, type Log, OffsetGone } from './topics/log.ts'
 import { mailIdOf } from './topics/mail-of-event.ts'
+import { printableJson } from './topics/printable.ts'
 
 export const VERSION = '0.1.0'
 
@@ -96,7 +97,8 @@ interface Parts {
 }
 
 async function assemble(config: Config, options: OpenOptions, closers: Closers): Promise<Mailtrail> {
-  const logger = pino({ level: config.LOG_LEVEL }, pino.destination({ dest: 2, sync: true }))
+  const hooks = { streamWrite: printableJson }
+  const logger = pino({ level: config.LOG_LEVEL, hooks }, pino.destination({ dest: 2, sync: true }))
   checkSettings(config)
   const { folders, lock } = await takeFolders(config, closers)
   const { broken, breakWith } = breakable()
@@ -569,6 +571,7 @@ async function serve(
     meters,
     posting: parts.posting,
     inlineBytes: INLINE_BYTES,
+    floodLimits: { client: config.MAILTRAIL_LIMIT_CLIENT, domain: config.MAILTRAIL_LIMIT_DOMAIN },
     maxMailBytes: config.MAILTRAIL_MAX_MAIL_BYTES,
     keys: config.MAILTRAIL_API_KEYS,
     now,

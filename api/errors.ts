@@ -61,6 +61,10 @@ export const errorCodes = {
   content_encoding_unsupported: { status: 415, message: 'Send the mail uncompressed, without Content-Encoding.' },
   body_type_unsupported: { status: 415, message: 'This call takes JSON: send Content-Type: application/json.' },
   rules_type_unsupported: { status: 415, message: 'Send the rule file as it is, with Content-Type: text/yaml.' },
+  rate_limited: {
+    status: 429,
+    message: 'More mail came from there within a minute than is taken; send it again later.',
+  },
   too_busy: { status: 503, message: 'Too many bytes are being received at once; try again in a moment.' },
   log_full: {
     status: 503,

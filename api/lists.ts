@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Static, TObject, TSchema } from 'typebox'
+import { printableJson } from '../topics/printable.ts'
 import { filtersHash, rangeOfCursor, readCursor, writeCursor } from './cursor.ts'
 import type { Reading, Stamp } from './reading.ts'
 import { DEFAULT_LIMIT } from './schemas.ts'
@@ -136,7 +137,7 @@ async function* csvText<Item>(batches: AsyncIterable<readonly Item[]>, item: TOb
 
 async function* ndjsonText<Item>(batches: AsyncIterable<readonly Item[]>): AsyncGenerator<string> {
   for await (const batch of batches) {
-    if (batch.length > 0) yield batch.map((row) => `${JSON.stringify(row)}\n`).join('')
+    if (batch.length > 0) yield printableJson(batch.map((row) => `${JSON.stringify(row)}\n`).join(''))
   }
 }
 

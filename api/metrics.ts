@@ -21,6 +21,8 @@ export interface Metrics {
   readonly mailsAccepted: Counter<'duplicate'>
   readonly mailBytes: Counter
   readonly appendFailures: Counter<'code'>
+  readonly mailsLimited: Counter<'limit'>
+  readonly carrierMails: Gauge<'carrier'>
   readonly conflicts: Gauge
   readonly rejectedMails: Gauge<'code'>
 }
@@ -146,6 +148,13 @@ export function createMetrics(source: MetricsSource, bodies: MailBodies): Metric
   const lookAtStages = stageGauges(source, registers)
   const lookAtStore = storeGauges(source, registers)
   pipelineGauges(source, bodies, registers)
+  const mailsLimited = new Counter({
+    name: 'mailtrail_http_mails_limited_total',
+    help: 'Mails not taken because more came from a client or a domain than is allowed',
+    labelNames: ['limit'],
+    registers,
+  })
+  for (const limit of ['client', 'domain'] as const) mailsLimited.inc({ limit }, 0)
   return {
     contentType: registry.contentType,
     async text() {
@@ -171,6 +180,13 @@ export function createMetrics(source: MetricsSource, bodies: MailBodies): Metric
       name: 'mailtrail_http_mails_refused_total',
       help: 'Mails not stored, by error code',
       labelNames: ['code'],
+      registers,
+    }),
+    mailsLimited,
+    carrierMails: new Gauge({
+      name: 'mailtrail_carrier_mails',
+      help: 'Mails received within the last hour by the domain of their From, the ten with most and other; looked at once a minute',
+      labelNames: ['carrier'],
       registers,
     }),
     conflicts: new Gauge({

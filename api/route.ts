@@ -7,6 +7,7 @@ import type { Blobs } from '../topics/blobs.ts'
 import type { Generation } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
 import type { ApiKey, Scope } from './auth.ts'
+import type { FloodGate, FloodLimits } from './flood-limits.ts'
 import type { MailBodies } from './mail-body.ts'
 import type { Meters, Metrics, ObservationCounts } from './metrics.ts'
 import type { PostPressure } from './post-pressure.ts'
@@ -25,6 +26,8 @@ export interface ApiDependencies {
   /** Mails larger than this travel as a claim check. */
   readonly inlineBytes: number
   readonly maxMailBytes: number
+  /** How much may be posted; nothing is limited without it. */
+  readonly floodLimits?: FloodLimits
   /** Without keys every call is allowed. */
   readonly keys: readonly ApiKey[]
   now(): Date
@@ -62,6 +65,7 @@ export type Server = FastifyInstance<
 export interface RouteContext extends ApiDependencies {
   readonly metrics: Metrics
   readonly bodies: MailBodies
+  readonly flood: FloodGate
 }
 
 /** One endpoint: puts its schema and its handler on the server. */

@@ -1,9 +1,11 @@
 /** The HTTP server: a function of its dependencies. */
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { LogController } from 'fastify'
+import { printableJson } from '../topics/printable.ts'
 import { authorize } from './auth.ts'
 import { answerError, malformedRequest } from './error-answers.ts'
 import { ApiError } from './errors.ts'
+import { FloodGate, noLimits } from './flood-limits.ts'
 import { evictIdleConnections } from './idle-connections.ts'
 import { MailBodies } from './mail-body.ts'
 import { createMetrics, measureRequests } from './metrics.ts'
@@ -38,9 +40,11 @@ export function createServer(dependencies: ApiDependencies): Server {
   }).withTypeProvider<TypeBoxTypeProvider>()
   const bodies = new MailBodies(dependencies.maxMailBytes)
   const metrics = createMetrics(dependencies, bodies)
-  const context: RouteContext = { ...dependencies, metrics, bodies }
+  const flood = new FloodGate(dependencies.floodLimits ?? noLimits, (limit) => metrics.mailsLimited.inc({ limit }))
+  const context: RouteContext = { ...dependencies, metrics, bodies, flood }
 
   server.setSerializerCompiler(() => JSON.stringify)
+  server.setReplySerializer((answer) => printableJson(JSON.stringify(answer)))
   server.setErrorHandler(answerError)
   server.setNotFoundHandler((request, reply) => answerError(new ApiError('not_found'), request, reply))
   server.addHook('onRequest', (request, reply, done) => {

@@ -6,6 +6,7 @@
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyReply } from 'fastify'
+import { printableJson } from '../topics/printable.ts'
 
 /** Proxies cut after a minute, some after half of one. */
 const QUIET_MILLISECONDS = 15_000
@@ -23,7 +24,7 @@ export async function answerSlowly(
       yield ' '
       const done = await Promise.race([answer, sleep(quiet, null, { ref: false })])
       if (done === null) continue
-      yield JSON.stringify(done)
+      yield printableJson(JSON.stringify(done))
       return
     }
   }

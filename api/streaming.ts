@@ -1,5 +1,6 @@
 /** Lists as CSV (RFC 4180) and NDJSON, written piecewise in constant memory. */
 import type { TObject, TSchema } from 'typebox'
+import { csvText } from '../topics/printable.ts'
 
 export type ListFormat = 'json' | 'csv' | 'ndjson'
 
@@ -50,14 +51,9 @@ function valueAt(item: unknown, column: Column): unknown {
   return value
 }
 
-/**
- * Text that a spreadsheet would take for a formula gets an apostrophe in front: org names and addresses come from
- * strangers. Numbers are numbers and stay as they are.
- */
+/** Numbers are numbers and stay as they are; -1 is no formula. */
 function csvCell(value: unknown): string {
   if (value === null || value === undefined) return ''
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
-  const content = typeof value === 'string' ? value : JSON.stringify(value)
-  const safe = /^[=+\-@\t\r]/.test(content) ? `'${content}` : content
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+  return csvText(typeof value === 'string' ? value : JSON.stringify(value))
 }

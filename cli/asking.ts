@@ -1,5 +1,6 @@
 /** What the commands that ask a running mailtrail share. */
 import { readFileSync } from 'node:fs'
+import { printableJson } from '../topics/printable.ts'
 import { type Arguments, CommandError, type Context, type Option, printable, UsageError } from './command.ts'
 import { faultOf, type ServerClient } from './server-client.ts'
 
@@ -31,7 +32,7 @@ export function numberOption(args: Arguments, name: string, least: number, most:
 }
 
 export function writeJson(context: Context, value: unknown): void {
-  context.stdout.write(`${JSON.stringify(value, null, 1)}\n`)
+  context.stdout.write(`${printableJson(JSON.stringify(value, null, 1))}\n`)
 }
 
 /** One line; control characters become spaces. */

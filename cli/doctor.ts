@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { execPath } from 'node:process'
 import type { Config } from '../config.ts'
 import { openClickhouse, openKafkaLog, openS3 } from '../ports.ts'
-import { type Command, exitCode, printable } from './command.ts'
+import { type Command, counted, exitCode, printable } from './command.ts'
 import { findServer, type ServerClient } from './server-client.ts'
 
 /** What a check found: a sentence, and what to do when it is not well. */
@@ -112,7 +112,7 @@ const checks: Readonly<Record<string, Check>> = {
     if (unfinished.length === 0) return well('Every report that was begun was read to its end.')
     const [first] = unfinished
     return ill(
-      `${unfinished.length} reports have records but no end, and do not count (one is of ${first!.policy_domain}, ${first!.day}). ` +
+      `${counted(unfinished.length, 'report has', 'reports have')} records but no end, and ${unfinished.length === 1 ? 'does' : 'do'} not count (one is of ${first!.policy_domain}, ${first!.day}). ` +
         'Their mails are read again at the next start; if they stay, report a bug.',
     )
   },

@@ -10,7 +10,7 @@ import { firstGeneration, type SharedTopic } from '../topics/generation.ts'
 import { ingestHeader, parseBlobReference } from '../topics/ingest.ts'
 import type { Log, LogEvent, NewEvent } from '../topics/log.ts'
 import { openSqliteLog } from '../topics/sqlite-log.ts'
-import { type Command, CommandError, type Context, exitCode, UsageError } from './command.ts'
+import { type Command, CommandError, type Context, counted, exitCode, UsageError } from './command.ts'
 import { openProgress, type Progress } from './progress.ts'
 
 /** What is copied; all else is computed from it. Mail last: whoever reads it must find what was observed and decided. */
@@ -94,7 +94,7 @@ async function copyAll(source: Log & SchemaRegistry, config: Config, context: Co
       const { copied, before } = await copyTopic(copying)
       progress.end()
       const earlier = before === 0 ? '' : `, after ${before} that were there`
-      stdout.write(`${name}: ${copied} events copied${earlier}.\n`)
+      stdout.write(`${name}: ${counted(copied, 'event')} copied${earlier}.\n`)
     }
     stdout.write('Done. Start mailtrail on Kafka with the same settings; it computes the rest.\n')
   } finally {

@@ -3,7 +3,7 @@ import type { Config } from '../config.ts'
 import { openKafkaLog } from '../ports.ts'
 import { ingestHeader } from '../topics/ingest.ts'
 import type { Log, LogEvent } from '../topics/log.ts'
-import { CommandError, type Context, type Delivered, type IncomingMail, UsageError } from './command.ts'
+import { CommandError, type Context, counted, type Delivered, type IncomingMail, UsageError } from './command.ts'
 import type { Destination, ImportSummary } from './destination.ts'
 import { openProgress } from './progress.ts'
 
@@ -78,7 +78,7 @@ export async function importKafka(
     await log.close()
   }
   if (signal.aborted)
-    throw new CommandError(`Interrupted after ${summary.read} mails. Run the same import again; it goes on.`)
+    throw new CommandError(`Interrupted after ${counted(summary.read, 'mail')}. Run the same import again; it goes on.`)
   return { summary, failed }
 }
 

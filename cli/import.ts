@@ -6,6 +6,7 @@ import {
   type Command,
   CommandError,
   type Context,
+  counted,
   type Delivered,
   exitCode,
   type IncomingMail,
@@ -203,5 +204,5 @@ function incoming(found: FoundMail): IncomingMail {
 
 export function sentence({ read, new: fresh, duplicates, rejects }: ImportSummary): string {
   const rest = rejects === null ? '' : `, ${rejects} rejected`
-  return `Read ${read} mails: ${fresh} new, ${duplicates} duplicates${rest}.`
+  return `Read ${counted(read, 'mail')}: ${fresh} new, ${counted(duplicates, 'duplicate')}${rest}.`
 }

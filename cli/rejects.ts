@@ -1,4 +1,5 @@
-import { type Arguments, type Command, type Context, exitCode, printable, UsageError } from './command.ts'
+import { printableJson } from '../topics/printable.ts'
+import { type Arguments, type Command, type Context, counted, exitCode, printable, UsageError } from './command.ts'
 import type { ServerClient } from './server-client.ts'
 import { withServer } from './with-server.ts'
 
@@ -66,14 +67,14 @@ async function list(server: ServerClient, args: Arguments, context: Context): Pr
     const page: { items: RejectItem[]; next_cursor: string | null } = await server.json('GET', `/rejects?${query}`)
     for (const item of page.items) {
       shown++
-      if (json) context.stdout.write(`${JSON.stringify(item)}\n`)
+      if (json) context.stdout.write(`${printableJson(JSON.stringify(item))}\n`)
       else context.stdout.write(`${item.received_at}  ${item.mail_id}  ${printable(`${item.code}  ${item.detail}`)}\n`)
     }
     cursor = page.next_cursor
   }
   if (!json)
     context.stdout.write(
-      shown === 0 ? 'Nothing is rejected.\n' : `${shown} rejects. One of them: mailtrail rejects show ID\n`,
+      shown === 0 ? 'Nothing is rejected.\n' : `${counted(shown, 'reject')}. One of them: mailtrail rejects show ID\n`,
     )
 }
 
@@ -108,7 +109,7 @@ async function retry(server: ServerClient, args: Arguments, context: Context): P
   const answer = await server.json<{ matched: number; retried: number }>('POST', '/rejects/retry', wanted)
   context.stdout.write(
     dry_run
-      ? `${answer.matched} mails would be read again.\n`
-      : `${answer.retried} of ${answer.matched} mails are being read again.\n`,
+      ? `${counted(answer.matched, 'mail')} would be read again.\n`
+      : `${answer.retried} of ${counted(answer.matched, 'mail')} ${answer.matched === 1 ? 'is' : 'are'} being read again.\n`,
   )
 }

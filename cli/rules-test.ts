@@ -53,7 +53,10 @@ function writeAnswer({ records, messages, items, transitions }: Answer, domain: 
     writeLine(context, `There are no records of ${domain} in these days; see --from and --to.`)
     return
   }
-  writeLine(context, `${amount(records)} records of ${domain}, ${amount(messages)} messages:`)
+  writeLine(
+    context,
+    `${amount(records)} ${records === 1 ? 'record' : 'records'} of ${domain}, ${amount(messages)} ${messages === 1 ? 'message' : 'messages'}:`,
+  )
   const sums = transitions.map(({ from_verdict, to_verdict, ...sum }) => [
     from_verdict ?? '-',
     to_verdict,

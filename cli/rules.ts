@@ -1,6 +1,7 @@
 import type { RuleProblem } from '../rules/problems.ts'
 import { readRules } from '../rules/read.ts'
 import type { RuleSet } from '../rules/rule-set.ts'
+import { printableJson } from '../topics/printable.ts'
 import { formatOption, readRuleFile, serverOption, wantsJson } from './asking.ts'
 import { type Command, exitCode, printable, UsageError } from './command.ts'
 import { isRuleSetVerb, ruleSetCommand } from './rule-sets.ts'
@@ -63,5 +64,5 @@ function asJson(ruleSet: RuleSet | null, problems: readonly RuleProblem[]): stri
     verdict_rules: verdicts?.length ?? null,
     problems,
   }
-  return `${JSON.stringify(answer, null, 1)}\n`
+  return `${printableJson(JSON.stringify(answer, null, 1))}\n`
 }

@@ -1,5 +1,5 @@
 import { roleNames } from '../config.ts'
-import { type Command, exitCode, UsageError } from './command.ts'
+import { type Command, counted, exitCode, printable, UsageError } from './command.ts'
 import { importPaths, sentence, through } from './import.ts'
 
 export const up: Command = {
@@ -99,15 +99,17 @@ async function whatToTry(url: string): Promise<string> {
     ].join('\n')
   }
   const range = `from=${domain.first_day}&to=${domain.last_day}`
-  const name = encodeURIComponent(domain.domain)
+  // A report names any domain that it likes, and these lines are made to be copied into a shell.
+  const name = encodeURIComponent(domain.domain).replaceAll("'", '%27')
+  const shown = printable(domain.domain)
   const share = domain.messages === 0 ? '' : `, ${Math.round((100 * domain.passed) / domain.messages)} % passed DMARC`
   return [
     '',
     'Try:',
     `  curl '${url}/api/v1/domains?${range}'`,
-    `      every domain, biggest first: ${domain.domain} with ${domain.messages} messages${share}`,
+    `      every domain, biggest first: ${shown} with ${counted(domain.messages, 'message')}${share}`,
     `  curl '${url}/api/v1/domains/${name}/summary?${range}&interval=week'`,
-    `      how ${domain.domain} did week by week: passed, failed, quarantined, rejected, TLS`,
+    `      how ${shown} did week by week: passed, failed, quarantined, rejected, TLS`,
     `  curl '${url}/api/v1/domains/${name}/sources?by=ip&${range}'`,
     '      who sends in its name, most messages first',
     `All that can be asked: ${url}/docs   (Ctrl-C stops)`,

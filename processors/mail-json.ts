@@ -2,6 +2,7 @@
  * What is in a mail as lines of JSON (`mailtrail parse`, shapes in the contract). The records of a report wait in a
  * spool until the report has been read to its end, so that a million records are never held as one string.
  */
+import { printableJson } from '../topics/printable.ts'
 import type { DmarcRecordRest } from './formats/record-memo.ts'
 import type {
   DmarcRecord,
@@ -41,7 +42,7 @@ export class MailJson implements MailConsumer {
 
   #line(value: object): void {
     this.#lines++
-    this.#out.push(Buffer.from(`${JSON.stringify(value)}\n`))
+    this.#out.push(Buffer.from(`${printableJson(JSON.stringify(value))}\n`))
   }
 
   dmarc(): DmarcSink {
@@ -63,14 +64,15 @@ export class MailJson implements MailConsumer {
         block += separator + jsonOf(record, rest)
         separator = ','
         if (block.length > BLOCK_CHARACTERS) {
-          waiting.writeText(block)
+          waiting.writeText(printableJson(block))
           block = ''
         }
       },
       finish: (report) => {
         const [head, tail] = aroundRecords(this.#source, report)
-        if (waiting.size === 0) this.#out.push(Buffer.from(`${head}${block}${tail}\n`))
-        else this.#out.push(Buffer.from(head), waiting, Buffer.from(`${block}${tail}\n`))
+        const rest = printableJson(`${block}${tail}\n`)
+        if (waiting.size === 0) this.#out.push(Buffer.from(`${head}${rest}`))
+        else this.#out.push(Buffer.from(head), waiting, Buffer.from(rest))
         this.#lines++
       },
       discard: () => waiting.discard(),
@@ -122,6 +124,6 @@ function aroundRecords(
     generator: report.generator,
     errors: report.errors,
   }
-  const head = JSON.stringify({ kind: 'dmarc', source, report: said, policy })
+  const head = printableJson(JSON.stringify({ kind: 'dmarc', source, report: said, policy }))
   return [`${head.slice(0, -1)},"records":[`, `],"warnings":${JSON.stringify(warnings)}}`]
 }

@@ -1,5 +1,6 @@
 /** What is in a mail as rows for people: comma-separated values with one row per record, or one line per report. */
 import { plausibleCount } from '../topics/plausible-count.ts'
+import { csvText } from '../topics/printable.ts'
 import type { DmarcRecord, DmarcReport, FailureReport, MailFields, Reject, TlsReport } from './formats/shapes.ts'
 import { isoSeconds } from './mail-json.ts'
 import type { DmarcSink, MailConsumer } from './read-mail.ts'
@@ -14,16 +15,11 @@ export const csvColumns = [
 ] as const // biome-ignore format: a list of names
 type CsvRow = Partial<Record<(typeof csvColumns)[number], Cell>>
 
-/**
- * One line of CSV (RFC 4180). Text that a spreadsheet would take for a formula gets a leading apostrophe: report mail
- * is written by strangers.
- */
+/** One line of CSV (RFC 4180). */
 export function csvLine(cells: readonly Cell[]): string {
   const text = cells.map((cell) => {
     if (cell === null) return ''
-    if (typeof cell === 'number') return String(cell)
-    const safe = /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell
-    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+    return typeof cell === 'number' ? String(cell) : csvText(cell)
   })
   return `${text.join(',')}\r\n`
 }

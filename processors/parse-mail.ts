@@ -10,7 +10,7 @@ import { REJECTS } from '../topics/rejects.ts'
 import { REPORTS } from '../topics/reports.ts'
 import type { RejectCode } from './formats/codes.ts'
 import { type Delivery, type EventWriter, MailEvents } from './mail-events.ts'
-import { type ParsePool, type ParseResult, WorkerLost } from './parse-pool.ts'
+import { isLargeMail, type ParsePool, type ParseResult, WorkerLost } from './parse-pool.ts'
 import type { MailToParse } from './parse-worker.ts'
 import type { Processor, Produced, ProducedEvent } from './processor.ts'
 
@@ -34,6 +34,11 @@ export function parseMail(options: ParseMailOptions): Processor {
     from: INGEST,
     to: [REPORTS, PRIVATE, REJECTS],
     concurrency: pool.capacity,
+    large: {
+      concurrency: pool.largeCapacity,
+      isLarge: ({ value, headers }) =>
+        isLargeMail(parseBlobReference(headers[ingestHeader.blob] ?? '')?.size ?? value.length),
+    },
 
     async handle(event, signal) {
       const delivery = deliveryOf(event)

@@ -21,6 +21,8 @@ export interface ParsePoolOptions {
   readonly millisecondsPerMegabyte?: number
   /** Heap of one worker; default 512 MB. */
   readonly heapMegabytes?: number
+  /** Threads for large mails, beside the others; default half as many. They start with the first large mail. */
+  readonly largeWorkers?: number
 }
 
 /** The worker was ended by time or memory while it read this mail: an accident, not a finding about the mail. */
@@ -38,6 +40,8 @@ export interface ParseResult {
 export interface ParsePool {
   /** Mails that it makes sense to have waiting here; more only take memory. */
   readonly capacity: number
+  /** The same of large mails, which have threads of their own. */
+  readonly largeCapacity: number
   /** Rejects with `WorkerLost` after the second accident, with `ReaderFailed` on a fault in the reader. */
   parse(mail: MailToParse, bytes: number): Promise<ParseResult>
   close(): Promise<void>
@@ -49,6 +53,16 @@ const TASKS_PER_WORKER = 2
 const TASK_MAILS = 96
 const TASK_BYTES = 512 * 1024
 const WATCH_MILLISECONDS = 250
+/**
+ * A mail above this has a lane of its own: it may hold a million records and keep a thread for ten seconds, and whoever
+ * sends twenty of them must not hold up the small ones.
+ */
+const LARGE_MAIL_BYTES = 1024 * 1024
+/** Threads of the large lane end when there was nothing large for so long: each takes 100 MB. */
+const LARGE_IDLE_MILLISECONDS = 10_000
+
+/** Whether a mail of this size goes through the large lane. */
+export const isLargeMail = (bytes: number): boolean => bytes > LARGE_MAIL_BYTES
 /** Records die young: 128 MB would save a twentieth of an import's CPU, but take 60 MB more for each worker. */
 const YOUNG_MEGABYTES = 48
 
@@ -68,13 +82,35 @@ interface Running {
   since: number
 }
 
+/** Two lanes: a small mail never waits for a thread that reads a large one. */
 export function openParsePool(options: ParsePoolOptions): ParsePool {
-  return new WorkerPool(options)
+  const workers = options.workers ?? availableParallelism()
+  const small = new Lane({ ...options, workers, minWorkers: workers })
+  const large = new Lane({
+    ...options,
+    workers: options.largeWorkers ?? Math.max(1, Math.floor(workers / 2)),
+    minWorkers: 0,
+  })
+  return {
+    capacity: small.capacity,
+    largeCapacity: large.slots,
+    parse: (mail, bytes) => (isLargeMail(bytes) ? large : small).parse(mail, bytes),
+    close: async () => {
+      await Promise.all([small.close(), large.close()])
+    },
+  }
 }
 
-class WorkerPool implements ParsePool {
+interface LaneOptions extends ParsePoolOptions {
+  readonly workers: number
+  /** Threads that are kept although there is nothing to do. */
+  readonly minWorkers: number
+}
+
+class Lane {
   readonly capacity: number
-  readonly #options: ParsePoolOptions
+  readonly slots: number
+  readonly #options: LaneOptions
   readonly #pool: Piscina<ParseTask, ParseAnswer>
   readonly #begun: Int32Array
   readonly #freeSlots: number[]
@@ -84,10 +120,11 @@ class WorkerPool implements ParsePool {
   #queue: Waiting[] = []
   #alone: Promise<unknown> = Promise.resolve()
 
-  constructor(options: ParsePoolOptions) {
+  constructor(options: LaneOptions) {
     this.#options = options
-    const workers = options.workers ?? availableParallelism()
+    const { workers } = options
     const slots = workers * TASKS_PER_WORKER
+    this.slots = slots
     this.capacity = slots * TASK_MAILS
     this.#aloneSlot = slots
     this.#freeSlots = Array.from({ length: slots }, (_, slot) => slot)
@@ -97,8 +134,9 @@ class WorkerPool implements ParsePool {
     const data: ParseWorkerData = { schemaIds, spoolFolder, limits, begun }
     this.#pool = new Piscina({
       filename: new URL(`./parse-worker${extname(import.meta.url)}`, import.meta.url).href,
-      minThreads: workers,
+      minThreads: options.minWorkers,
       maxThreads: workers,
+      idleTimeout: LARGE_IDLE_MILLISECONDS,
       concurrentTasksPerWorker: 1,
       workerData: data,
       resourceLimits: {

@@ -21,6 +21,11 @@ export interface Processor {
   readonly to: readonly LogicalTopic[]
   /** Events that may be handled at once. */
   readonly concurrency: number
+  /** Events that take long by their size. They are handled beside the others, which never wait for them. */
+  readonly large?: {
+    readonly concurrency: number
+    isLarge(event: LogEvent): boolean
+  }
   /**
    * Never rejects for bad input: that is an event on `rejects`. A rejection is a fault of ours, after which the loop
    * asks `giveUp` what to say of the event. Where it waits for something, it rejects when the signal aborts.

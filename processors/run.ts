@@ -40,8 +40,14 @@ const MAX_BYTES_UNDER_WAY = 96 * 1024 * 1024
 const MAX_BYTES_PRODUCED = 64 * 1024 * 1024
 const MAX_BATCH_EVENTS = 256
 const MAX_BATCH_BYTES = 16 * 1024 * 1024
-/** Batches whose outputs are not durable yet. */
+/** Batches of which more than large events is not durable yet. */
 const MAX_OPEN_BATCHES = 4
+/**
+ * Batches that are read ahead of a large event: they cannot be committed before it, but what came of them is out. Their
+ * bytes are held until then, so that these have a bound, too.
+ */
+const MAX_UNCOMMITTED_BATCHES = 256
+const MAX_UNCOMMITTED_BYTES = 64 * 1024 * 1024
 
 /** Runs until the signal aborts. Rejects when the log breaks or the processor fails on everything. */
 export async function runProcessor(options: RunOptions, state: LoopState): Promise<void> {
@@ -49,10 +55,12 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
   const stop = new AbortController()
   const signal = AbortSignal.any([options.signal, stop.signal])
   const appender = new Appender(log, physical, signal, options.onProblem)
-  const room = new Room(processor.concurrency, MAX_BYTES_UNDER_WAY)
+  const usualRoom = new Room(processor.concurrency, MAX_BYTES_UNDER_WAY)
+  const largeRoom = new Room(processor.large?.concurrency ?? 0, MAX_BYTES_UNDER_WAY)
+  const isLarge = (event: LogEvent) => processor.large?.isLarge(event) === true
   const produceRoom = new Room(Number.POSITIVE_INFINITY, MAX_BYTES_PRODUCED)
   const failures = new FailureCount(options, appender)
-  const open: Promise<void>[] = []
+  const open = new OpenBatches()
   let failed: unknown
   const fail = (error: unknown) => {
     failed ??= error
@@ -61,6 +69,7 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
 
   const handleOne = async (event: LogEvent): Promise<void> => {
     let produced: Produced
+    const room = isLarge(event) ? largeRoom : usualRoom
     await room.take(event.value.length)
     try {
       produced = await processor.handle(event, signal)
@@ -83,10 +92,18 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
     state.bytes += event.value.length
   }
   const finishBatch = async (batch: Batch, before: Promise<void>): Promise<void> => {
-    await Promise.all(batch.events.map(handleOne))
+    const large: Promise<void>[] = []
+    const usual: Promise<void>[] = []
+    for (const event of batch.events) (isLarge(event) ? large : usual).push(handleOne(event))
+    for (const each of large) each.catch(() => undefined) // awaited below
+    const bytes = batch.events.reduce((sum, { value }) => sum + value.length, 0)
+    const finished = open.add(Promise.all(usual), bytes)
+    await Promise.all(usual)
+    await Promise.all(large)
     await failures.settled()
     await before
     if (!signal.aborted) await batch.commit()
+    finished()
   }
 
   try {
@@ -102,14 +119,38 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
       await options.turn?.(signal)
       last = finishBatch(batch, last)
       last.catch(fail)
-      open.push(last)
-      if (open.length >= MAX_OPEN_BATCHES) await open.shift()
+      await open.room(last)
     }
     await last
   } catch (error) {
     fail(error)
   }
   if (failed !== undefined && !options.signal.aborted) throw failed
+}
+
+/** The batches that were read and are not committed. */
+class OpenBatches {
+  #usual: Promise<unknown>[] = []
+  #batches = 0
+  #bytes = 0
+
+  /** `usual` resolves when all but the large events of the batch are done. Call what is returned at its commit. */
+  add(usual: Promise<unknown>, bytes: number): () => void {
+    usual.catch(() => undefined) // told by the batch's own promise
+    this.#usual.push(usual)
+    this.#batches++
+    this.#bytes += bytes
+    return () => {
+      this.#batches--
+      this.#bytes -= bytes
+    }
+  }
+
+  /** Resolves when another batch may be read. `last` is the last one's commit; rejects when a batch failed. */
+  async room(last: Promise<void>): Promise<void> {
+    while (this.#usual.length >= MAX_OPEN_BATCHES) await this.#usual.shift()
+    if (this.#batches >= MAX_UNCOMMITTED_BATCHES || this.#bytes >= MAX_UNCOMMITTED_BYTES) await last
+  }
 }
 
 /** Lets so many events of so many bytes in at once; one event always, however large. */
@@ -197,6 +238,8 @@ class FailureCount {
 
 const MAX_APPEND_BYTES = 4 * 1024 * 1024
 const MAX_APPEND_EVENTS = 2000
+/** Events of a result that never wait for others: a large result that fills one append after the other starves no small one. */
+const EVENTS_AT_ONCE = 8
 
 /** Appends results to their topics; results that come while an append is under way go together in the next one. */
 class Appender {
@@ -225,8 +268,10 @@ class Appender {
   /** Resolves when all events of the result are durable; then releases it. */
   async append(produced: Produced): Promise<void> {
     let last: Promise<void> | undefined
+    let added = 0
     for (const { topic, event } of produced.events) {
-      if (this.#pendingBytes >= MAX_APPEND_BYTES || this.#pendingEvents >= MAX_APPEND_EVENTS) await this.#flushed()
+      const isFull = this.#pendingBytes >= MAX_APPEND_BYTES || this.#pendingEvents >= MAX_APPEND_EVENTS
+      if (isFull && added++ >= EVENTS_AT_ONCE) await this.#flushed()
       const events = this.#pending.get(topic)
       if (events === undefined) this.#pending.set(topic, [event])
       else events.push(event)

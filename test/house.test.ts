@@ -22,7 +22,7 @@ const COMPOSES = ['cli', 'main.ts', 'pipeline.ts', 'ports.ts']
 const ROOM_FOLDERS = [...Object.keys(MAY_IMPORT), 'cli', 'bench', 'test']
 const ROOT_FILES = ['main.ts', 'pipeline.ts', 'ports.ts', 'config.ts', 'vitest.config.ts']
 /** Kinds of tests that belong to no single folder. */
-const TEST_FOLDERS = ['cluster', 'faults', 'hostile', 'soak']
+const TEST_FOLDERS = ['cluster', 'faults', 'fuzz', 'hostile', 'soak']
 const FORBIDDEN_FOLDERS = ['src', 'lib', 'utils', 'helpers', 'common', 'types']
 
 /** What stands behind a port. Only the composition root chooses; the port's folder and the tests know it too. */

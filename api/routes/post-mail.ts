@@ -32,6 +32,7 @@ const schema = {
     400: errorAnswer,
     413: errorAnswer,
     415: errorAnswer,
+    429: errorAnswer,
     503: errorAnswer,
   },
 }
@@ -52,6 +53,7 @@ export const postMail: Route = (server, context) => {
       const payload = request.body as NodeJS.ReadableStream | undefined
       const bytes = payload === undefined ? Buffer.alloc(0) : await context.bodies.receive(payload, reply.raw)
       if (bytes.length === 0) throw new ApiError('mail_empty')
+      context.flood.check(request.ip, free(request.headers['envelope-from']), bytes, performance.now())
       const { id, appended } = await store(context, bytes, eventHeaders(request.headers, context.now()))
       context.metrics.mailsAccepted.inc({ duplicate: String(appended.duplicate) })
       context.metrics.mailBytes.inc(bytes.length)

@@ -12,7 +12,7 @@ import { type HeaderFields, noHeaderFields, readAddresses, scanHeader } from './
 import { MAX_NAME, MAX_TEXT } from './limits.ts'
 import type { Entity } from './mime.ts'
 import type { FailureReport, MailFields } from './shapes.ts'
-import { cutText } from './text-encoding.ts'
+import { cutText, excerpt } from './text-encoding.ts'
 import { WarningList } from './warnings.ts'
 
 /** A report, and the entities that belong to it (feedback part first): no other report is to be looked for in them. */
@@ -207,7 +207,7 @@ function readSourceIp(text: string | null, warnings: WarningList): string | null
   const token = text === null ? null : (/^[^\s(;,]+/.exec(text)?.[0] ?? text)
   if (token === null) return null
   const { address, valid } = normaliseAddress(token)
-  if (!valid) warnings.add('address_invalid', `The source address is "${address}".`)
+  if (!valid) warnings.add('address_invalid', `The source address is "${excerpt(address, 100)}".`)
   return address
 }
 
@@ -230,7 +230,7 @@ function readPath(text: string | null): string | null {
 function readArrival(text: string | null, mailDate: string | null, warnings: WarningList): string | null {
   if (text === null || text === '') return mailDate
   const arrival = readMailDate(text)
-  if (arrival === null) warnings.add('date_format', `The arrival date "${cutText(text, 100)}" was not understood.`)
+  if (arrival === null) warnings.add('date_format', `The arrival date "${excerpt(text, 100)}" was not understood.`)
   return arrival ?? mailDate
 }
 
@@ -238,7 +238,7 @@ function readIncidents(text: string | null, warnings: WarningList): number {
   if (text === null) return 1
   const count = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN
   if (count >= 1 && count <= MAX_PLAUSIBLE_COUNT) return count
-  warnings.add('count_implausible', `Incidents is "${cutText(text, 50)}"; it counts as 1.`)
+  warnings.add('count_implausible', `Incidents is "${excerpt(text, 50)}"; it counts as 1.`)
   return 1
 }
 

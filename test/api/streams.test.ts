@@ -102,7 +102,16 @@ describe('CSV', () => {
       dmarcRecord({ domain: 'x.example', day: '2026-11-10', name: 'r' }, 0, { ip: '192.0.2.1', count: -5 }),
     )
     const { text } = await api.get('/api/v1/mail', csv)
-    for (const shown of [",'=SUM(A1),", ",'+1,", ",'-1,", ",'@x,", ",'\tx,", `,"'\rx",`, ',a=1,', ',"a,""b""\r\nc",']) {
+    for (const shown of [
+      ",'=SUM(A1),",
+      ",'+1,",
+      ",'-1,",
+      ",'@x,",
+      ",'\tx,",
+      ',\ufffdx,',
+      ',a=1,',
+      ',"a,""b""\r\nc",',
+    ]) {
       expect(text).toContain(shown)
     }
     const { text: records } = await api.get('/api/v1/dmarc/records', csv)

@@ -103,7 +103,7 @@ describe('settings', () => {
     const { code } = await mailtrail(['import', join(SAMPLES, '15-system-mail.eml')], { env, cwd: folder })
     expect(code).toBe(0)
     const again = await mailtrail(['import', join(SAMPLES, '15-system-mail.eml'), '--data', env.MAILTRAIL_DATA])
-    expect(again.stdout).toContain('1 duplicates')
+    expect(again.stdout).toContain('1 duplicate,')
   })
 })
 
@@ -113,16 +113,16 @@ describe('rejects', () => {
     await importMail(data, [SAMPLES])
     const list = await mailtrail(['rejects', 'list', '--data', data])
     expect(list.code).toBe(0)
-    expect(list.stdout).toContain('1 rejects.')
+    expect(list.stdout).toContain('1 reject.')
     const id = /\b[0-9a-f]{64}\b/.exec(list.stdout)![0]
     const show = await mailtrail(['rejects', 'show', id, '--data', data])
     expect(show.code).toBe(0)
     expect(show.stdout).toContain('gzip_damaged')
     expect(show.stdout).toContain('11-damaged.eml')
     const dry = await mailtrail(['rejects', 'retry', '--code', 'gzip_damaged', '--dry-run', '--data', data])
-    expect(dry.stdout).toBe('1 mails would be read again.\n')
+    expect(dry.stdout).toBe('1 mail would be read again.\n')
     const retry = await mailtrail(['rejects', 'retry', '--id', id, '--data', data])
-    expect(retry.stdout).toBe('1 of 1 mails are being read again.\n')
+    expect(retry.stdout).toBe('1 of 1 mail is being read again.\n')
     const after = await mailtrail(['rejects', 'list', '--format', 'json', '--data', data])
     expect(
       after.stdout

@@ -69,7 +69,7 @@ describe('import with nothing running', () => {
     expect(code).toBe(0)
     expect(summaryOf(stdout)).toEqual({ read: 1, new: 1, duplicates: 0, rejects: 1 })
     const list = await mailtrail(['rejects', 'list', '--data', data])
-    expect(list.stdout).toContain('1 rejects.')
+    expect(list.stdout).toContain('1 reject.')
   })
 
   test(
