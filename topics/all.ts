@@ -8,6 +8,8 @@ import {
   GenerationRetired,
   GenerationRolledBack,
   GenerationStarted,
+  MailErased,
+  MailErasureFinished,
   ObservationEpochBegun,
   RuleSetPublished,
 } from './control.ts'
@@ -31,6 +33,8 @@ export const controlEvents = [
   GenerationCancelled,
   GenerationRetired,
   ObservationEpochBegun,
+  MailErased,
+  MailErasureFinished,
 ] as const
 export type ControlEventType = (typeof controlEvents)[number]
 
