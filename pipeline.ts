@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { MeasuredLog } from './api/measured-log.ts'
 import { measureStore } from './api/measured-store.ts'
@@ -24,6 +25,8 @@ import { openResolver } from './edges/resolver.ts'
 import { systemResolvers } from './edges/system-resolvers.ts'
 import { beginGenerations } from './generations/begin.ts'
 import { Epochs } from './generations/epochs.ts'
+import { Erasures } from './generations/erasures.ts'
+import { openForgetting } from './generations/forget.ts'
 import { activeGenerations, ProcessorLoops, type ProcessorMakers } from './generations/loops.ts'
 import { createTopics, Reconciler, storeLayout } from './generations/reconcile.ts'
 import { openReplays } from './generations/replays.ts'
@@ -49,6 +52,7 @@ import { INLINE_BYTES } from './topics/blobs.ts'
 import { ControlLog } from './topics/control-log.ts'
 import { ingestEvent } from './topics/deliver.ts'
 import { firstGeneration, type Generation, sharedTopics } from './topics/generation.ts'
+import { mailId } from './topics/ingest.ts'
 import type { Log } from './topics/log.ts'
 import { mailIdOf } from './topics/mail-of-event.ts'
 
@@ -56,6 +60,8 @@ export const VERSION = '0.1.0'
 
 /** How long DNS may hold up a batch of reports; what is not answered by then is recorded as such. */
 const LOOK_UP_BUDGET_MILLISECONDS = 1000
+/** How often a mail that is being erased is looked at, before it is taken again. */
+const ERASING_MILLISECONDS = 100
 /** Retention is applied, and generations that were live long ago are retired, this often. */
 const UPKEEP_MILLISECONDS = 10 * 60 * 1000
 
@@ -237,7 +243,7 @@ interface Leadership {
 }
 
 function openReconciler(
-  { config, log, control, topicOptions, stop, logger }: Parts,
+  { config, log, control, topicOptions, stop, logger, ports }: Parts,
   store: Store,
   loops: ProcessorLoops,
   feeds: FeedList,
@@ -255,6 +261,15 @@ function openReconciler(
       topicOptions,
       roles: { process: roles.has('process'), project: roles.has('project') },
       leads: () => leadership.leads,
+      erasures: new Erasures({
+        log,
+        store,
+        blobs: ports.blobs,
+        control,
+        topicPrefix: config.MAILTRAIL_TOPIC_PREFIX,
+        now: Date.now,
+        ...waiting({ stop, logger }),
+      }),
       ...waiting({ stop, logger }),
     },
     control.state.live()!.generation.name,
@@ -433,7 +448,7 @@ function processorMakers(
   return {
     parseMail() {
       pool ??= openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, workers: workersOf(config) })
-      return processors['parse-mail']({ pool, writer, spoolFolder, blobs })
+      return processors['parse-mail']({ pool, writer, spoolFolder, blobs, unread: control.state })
     },
     enrich: ({ generation }, isLive) =>
       processors.enrich({
@@ -475,6 +490,7 @@ function startProjecting(
       signal: stop.signal,
       groupPrefix: config.MAILTRAIL_TOPIC_PREFIX,
       rebuilt,
+      unread: control.state,
       onProblem: (message) => logger.warn(message),
     },
     state,
@@ -551,6 +567,15 @@ async function serve(
       return entry === null ? null : { generation: entry.generation, gone }
     },
     replays,
+    forgetting: openForgetting({
+      log,
+      store,
+      blobs: ports.blobs,
+      control,
+      replays,
+      retentionIngest: config.MAILTRAIL_RETENTION_INGEST,
+      now: Date.now,
+    }),
     roles,
     observations,
     meters,
@@ -588,13 +613,17 @@ async function otherReader(store: Store, generation: Generation): Promise<boolea
 }
 
 async function deliver(
-  { log, control, ports: { blobs } }: Parts,
+  { log, control, stop, ports: { blobs } }: Parts,
   mails: readonly IncomingMail[],
 ): Promise<readonly Delivered[]> {
+  // Taken now, a mail that is being erased would be erased with the deliveries before.
+  const ids = control.state.leavesUnread() ? mails.map(({ bytes }) => mailId(bytes)) : []
+  while (ids.some((id) => control.state.isBeingErased(id)))
+    await sleep(ERASING_MILLISECONDS, undefined, { signal: stop.signal })
   const importedAt = new Date().toISOString()
   const made = await Promise.all(
     mails.map(({ bytes, receivedAt, ...origin }) =>
-      ingestEvent(bytes, { ...origin, receivedAt: receivedAt ?? importedAt }, blobs),
+      ingestEvent(bytes, { ...origin, receivedAt: receivedAt ?? importedAt }, blobs, control.state),
     ),
   )
   const events = made.map(({ event }) => event)
