@@ -26,6 +26,7 @@ import { systemResolvers } from './edges/system-resolvers.ts'
 import { beginGenerations } from './generations/begin.ts'
 import { Epochs } from './generations/epochs.ts'
 import { Erasures } from './generations/erasures.ts'
+import { expireMail } from './generations/expire-mail.ts'
 import { openForgetting } from './generations/forget.ts'
 import { activeGenerations, ProcessorLoops, type ProcessorMakers } from './generations/loops.ts'
 import { createTopics, Reconciler, storeLayout } from './generations/reconcile.ts'
@@ -36,7 +37,7 @@ import { processors } from './processors/all.ts'
 import { defaultLimits } from './processors/formats/limits.ts'
 import { EventWriter } from './processors/mail-events.ts'
 import { openParsePool, type ParsePool } from './processors/parse-pool.ts'
-import { PARSER_VERSION } from './processors/parser-version.ts'
+import { readerVersion } from './processors/redaction.ts'
 import { FeedList, feedsOf } from './projections/feeds.ts'
 import { eventReader, type RunProjectionsOptions, runProjections, untilStoreAnswers } from './projections/run.ts'
 import { checkStore, prepareStore, recreateStore } from './projections/schema.ts'
@@ -176,11 +177,11 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
     control,
     projected: progress,
     topicPrefix: config.MAILTRAIL_TOPIC_PREFIX,
-    parserVersion: PARSER_VERSION,
+    parserVersion: readerVersion(config.MAILTRAIL_REDACT),
     now: Date.now,
     reconcile,
   })
-  keepUp(parts, replays, leadership)
+  keepUp(parts, store, replays, leadership)
 
   const own = ports.isShared
     ? null
@@ -310,14 +311,20 @@ function aborted(signal: AbortSignal): Promise<void> {
   })
 }
 
-/** Applies retention, and retires what was live long ago, now and every ten minutes. */
+/** Applies retention to log and tables, and retires what was live long ago, now and every ten minutes. */
 function keepUp(
-  { config, ports, closers, breakWith }: Parts,
+  { config, ports, closers, control, logger, breakWith }: Parts,
+  store: Store,
   replays: ReturnType<typeof openReplays>,
   leadership: Leadership,
 ): void {
   const once = () => {
     ports.applyRetention().catch(breakWith)
+    const kept = config.MAILTRAIL_RETENTION_PRIVATE
+    if (kept !== null && leadership.leads)
+      expireMail(store, control.state, kept, Date.now()).catch((error: Error) =>
+        logger.warn(`Rows of old mail stay until the next round, in ten minutes: ${error.message}`),
+      )
     const age = config.MAILTRAIL_KEEP_FORMER
     if (age !== null && leadership.leads) replays.retireFormer(age).catch(breakWith)
   }
@@ -347,7 +354,12 @@ async function openControl(
   const control = await ControlLog.open({ log, codec, topic, topicPrefix, signal: stop.signal })
   control.done.catch((error: unknown) => stop.signal.aborted || breakWith(error))
   const { yaml, source } = await chosenRules(config)
-  const notice = await beginGenerations(control, { yaml, source, parserVersion: PARSER_VERSION, now: Date.now })
+  const notice = await beginGenerations(control, {
+    yaml,
+    source,
+    parserVersion: readerVersion(config.MAILTRAIL_REDACT),
+    now: Date.now,
+  })
   if (notice !== null) logger.warn(notice)
   await createTopics(
     log,
@@ -443,11 +455,12 @@ function processorMakers(
   const { spool: spoolFolder } = folders
   let pool: ParsePool | undefined
   closers.push(async () => pool?.close())
-  const writer = new EventWriter(codec.ids())
+  const redaction = config.MAILTRAIL_REDACT
+  const writer = new EventWriter(codec.ids(), redaction)
   const { blobs } = ports
   return {
     parseMail() {
-      pool ??= openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, workers: workersOf(config) })
+      pool ??= openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, redaction, workers: workersOf(config) })
       return processors['parse-mail']({ pool, writer, spoolFolder, blobs, unread: control.state })
     },
     enrich: ({ generation }, isLive) =>
@@ -555,7 +568,7 @@ async function serve(
   const { config, closers, logger, ports, log, control, stop } = parts
   const now = () => new Date()
   const live = () => control.state.live()!.generation
-  const parserChanged = await otherReader(store, live())
+  const parserChanged = await otherReader(store, live(), readerVersion(config.MAILTRAIL_REDACT))
   const server = createServer({
     log,
     store,
@@ -585,7 +598,7 @@ async function serve(
     keys: config.MAILTRAIL_API_KEYS,
     now,
     version: VERSION,
-    parserVersion: PARSER_VERSION,
+    parserVersion: readerVersion(config.MAILTRAIL_REDACT),
     status: () => ({ stages: () => readStages(log, stages.all(), now) }),
     settle: (signal, ends) => settle(log, stages.live(), AbortSignal.any([signal, stop.signal]), ends),
     rebuilding: () => projected.rebuilding(),
@@ -604,10 +617,10 @@ async function serve(
 }
 
 /** Whether something in the store was read by another version of the reader. */
-async function otherReader(store: Store, generation: Generation): Promise<boolean> {
+async function otherReader(store: Store, generation: Generation, version: string): Promise<boolean> {
   const rows = await store.query<object>(
     `SELECT 1 FROM ${generation.tables.mail} WHERE parser_version != {version:String} LIMIT 1`,
-    { parameters: { version: PARSER_VERSION } },
+    { parameters: { version } },
   )
   return rows.length > 0
 }
