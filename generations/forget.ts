@@ -19,7 +19,7 @@ export interface ForgettingOptions {
   readonly log: Log
   readonly store: Store
   readonly blobs: Blobs
-  readonly control: ControlLog
+  readonly control: Pick<ControlLog, 'state' | 'append'>
   readonly replays: Pick<Replays, 'start'>
   /** How long raw mail is kept, in milliseconds; null = for ever. */
   readonly retentionIngest: number | null
@@ -96,9 +96,11 @@ class ForgettingService implements Forgetting {
     await replays.start(control.state.live()!.generation.ruleSet!, 'ingest')
   }
 
-  #builtAfter({ at }: Erasure): Generation | null {
+  #builtAfter({ generations }: Erasure): Generation | null {
     const kept = this.#options.control.state.kept()
-    return kept.find(({ generation, startedAt }) => generation.from === 'ingest' && startedAt >= at)?.generation ?? null
+    return (
+      kept.find(({ generation }) => generation.from === 'ingest' && generation.number > generations)?.generation ?? null
+    )
   }
 
   /** Those whose tables of mail are their own: the others share them. */

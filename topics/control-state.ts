@@ -43,6 +43,8 @@ export interface Erasure {
   readonly reason: string
   /** Whether the same mail stays unread when it is delivered again. */
   readonly block: boolean
+  /** How many generations had been started before. */
+  readonly generations: number
   /** When all that could be removed was; null until then. */
   readonly finishedAt: number | null
 }
@@ -206,7 +208,8 @@ export class ControlState {
   #erase({ at, mail_ids, reason, block }: MailErased): Outcome {
     const mailIds = new Set(mail_ids.filter((id) => /^[0-9a-f]{64}$/.test(id)))
     const number = this.#erasures.length + 1
-    this.#erasures.push({ number, at, mails: mailIds.size, reason, block, finishedAt: null })
+    const generations = this.#generations.length
+    this.#erasures.push({ number, at, mails: mailIds.size, reason, block, generations, finishedAt: null })
     this.#beingErased.set(number, mailIds)
     for (const id of mailIds) {
       this.#erased.add(id)
