@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deleteMails } from '../projections/erase.ts'
-import type { Store } from '../projections/store.ts'
+import { isTableMissing } from '../projections/schema.ts'
+import { type Store, StoreDamaged } from '../projections/store.ts'
 import { type Blobs, BlobsUnavailable } from '../topics/blobs.ts'
 import { MailErasureFinished } from '../topics/control.ts'
 import type { ControlLog } from '../topics/control-log.ts'
@@ -50,7 +51,7 @@ export class Erasures {
    * mails are passed over by all of them instead.
    */
   async finish(rest: () => Promise<void>, surely: <T>(work: () => Promise<T>) => Promise<T>): Promise<void> {
-    const { control, log, store, now, signal, onProblem } = this.#options
+    const { control, log, now, signal, onProblem } = this.#options
     const pending = control.state.unfinishedErasures()
     const mailIds = [...new Set(pending.flatMap((one) => one.mailIds))]
     try {
@@ -65,12 +66,23 @@ export class Erasures {
       await this.#eraseFromLog(pending)
     } else await sleep(HEARD_MILLISECONDS, undefined, { signal }).catch(() => undefined)
     if (signal.aborted) return
-    const kept = control.state.kept().map(({ generation }) => generation)
-    if (!(await surely(() => deleteMails(store, kept, mailIds)))) {
-      onProblem('Erasing mails waits for a query that still reads what they were in.')
+    if (!(await surely(() => this.#deleteRows(mailIds)))) {
+      onProblem('Erasing mails waits for the store: it is being rebuilt, or a query still reads what they were in.')
       return
     }
     for (const { erasure } of pending) await control.append(MailErasureFinished, { at: now(), erasure: erasure.number })
+  }
+
+  /** False when it must be done again. */
+  async #deleteRows(mailIds: readonly string[]): Promise<boolean> {
+    const { store, control } = this.#options
+    const kept = control.state.kept().map(({ generation }) => generation)
+    try {
+      return await deleteMails(store, kept, mailIds)
+    } catch (error) {
+      if (error instanceof StoreDamaged || isTableMissing(error)) return false
+      throw error
+    }
   }
 
   async #removeBlobs(mailIds: readonly string[]): Promise<void> {
