@@ -187,6 +187,18 @@ function resolvers(value: string): 'system' | readonly string[] {
   return servers
 }
 
+export const redactions = ['local-parts', 'subjects', 'samples'] as const
+
+/** What is left out of what is stored of mails; an empty list for `none`. */
+function redactionList(value: string): readonly (typeof redactions)[number][] {
+  if (value === 'none') return []
+  return value.split(',').map((name) => {
+    const part = redactions.find((known) => known === name.trim())
+    if (part === undefined) throw new ConfigError(`must be none, or a list of ${redactions.join(', ')}`)
+    return part
+  })
+}
+
 export const settings = {
   MAILTRAIL_DATA: setting('Folder for everything that is kept', './data', (value) => resolve(value)),
   MAILTRAIL_LISTEN: setting('Address of the HTTP interface', '127.0.0.1:7489', listenAddress),
@@ -206,9 +218,14 @@ export const settings = {
   MAILTRAIL_LIMIT_DOMAIN: setting('The same of mail from one domain (of the envelope, else of From)', 'off', rateLimit),
   MAILTRAIL_RETENTION_INGEST: setting('How long raw mail is kept: forever, or days such as 730d', 'forever', duration),
   MAILTRAIL_RETENTION_PRIVATE: setting(
-    'How long mail fields and failure reports are kept in the log',
+    'How long mail fields and failure reports are kept, in the log and in tables',
     'forever',
     duration,
+  ),
+  MAILTRAIL_REDACT: setting(
+    'What is left out of mail fields and failure reports: none, or a list of local-parts, subjects, samples',
+    'none',
+    redactionList,
   ),
   MAILTRAIL_BLOBS: setting(
     'Where mails above 256 KB lie: file:PATH or s3://BUCKET/PREFIX; default: blobs in the data folder',

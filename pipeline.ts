@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Logger, pino } from 'pino'
 import { MeasuredLog } from './api/measured-log.ts'
 import { measureStore } from './api/measured-store.ts'
@@ -24,6 +25,9 @@ import { openResolver } from './edges/resolver.ts'
 import { systemResolvers } from './edges/system-resolvers.ts'
 import { beginGenerations } from './generations/begin.ts'
 import { Epochs } from './generations/epochs.ts'
+import { Erasures } from './generations/erasures.ts'
+import { expireMail } from './generations/expire-mail.ts'
+import { openForgetting } from './generations/forget.ts'
 import { activeGenerations, ProcessorLoops, type ProcessorMakers } from './generations/loops.ts'
 import { createTopics, Reconciler, storeLayout } from './generations/reconcile.ts'
 import { openReplays } from './generations/replays.ts'
@@ -33,7 +37,7 @@ import { processors } from './processors/all.ts'
 import { defaultLimits } from './processors/formats/limits.ts'
 import { EventWriter } from './processors/mail-events.ts'
 import { openParsePool, type ParsePool } from './processors/parse-pool.ts'
-import { PARSER_VERSION } from './processors/parser-version.ts'
+import { readerVersion } from './processors/redaction.ts'
 import { FeedList, feedsOf } from './projections/feeds.ts'
 import { eventReader, type RunProjectionsOptions, runProjections, untilStoreAnswers } from './projections/run.ts'
 import { checkStore, prepareStore, recreateStore } from './projections/schema.ts'
@@ -50,6 +54,7 @@ import { GapAccepted } from './topics/control.ts'
 import { ControlLog } from './topics/control-log.ts'
 import { ingestEvent } from './topics/deliver.ts'
 import { firstGeneration, type Generation, sharedTopics } from './topics/generation.ts'
+import { mailId } from './topics/ingest.ts'
 import { type Gap, type Log, OffsetGone } from './topics/log.ts'
 import { mailIdOf } from './topics/mail-of-event.ts'
 import { printableJson } from './topics/printable.ts'
@@ -58,6 +63,8 @@ export const VERSION = '0.1.0'
 
 /** How long DNS may hold up a batch of reports; what is not answered by then is recorded as such. */
 const LOOK_UP_BUDGET_MILLISECONDS = 1000
+/** How often a mail that is being erased is looked at, before it is taken again. */
+const ERASING_MILLISECONDS = 100
 /** Retention is applied, and generations that were live long ago are retired, this often. */
 const UPKEEP_MILLISECONDS = 10 * 60 * 1000
 
@@ -177,11 +184,11 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
     control,
     projected: progress,
     topicPrefix: config.MAILTRAIL_TOPIC_PREFIX,
-    parserVersion: PARSER_VERSION,
+    parserVersion: readerVersion(config.MAILTRAIL_REDACT),
     now: Date.now,
     reconcile,
   })
-  keepUp(parts, replays, leadership)
+  keepUp(parts, store, replays, leadership)
 
   const own = ports.isShared
     ? null
@@ -250,7 +257,7 @@ interface Leadership {
 }
 
 function openReconciler(
-  { config, log, control, topicOptions, stop, logger }: Parts,
+  { config, log, control, topicOptions, stop, logger, ports }: Parts,
   store: Store,
   loops: ProcessorLoops,
   feeds: FeedList,
@@ -268,6 +275,15 @@ function openReconciler(
       topicOptions,
       roles: { process: roles.has('process'), project: roles.has('project') },
       leads: () => leadership.leads,
+      erasures: new Erasures({
+        log,
+        store,
+        blobs: ports.blobs,
+        control,
+        topicPrefix: config.MAILTRAIL_TOPIC_PREFIX,
+        now: Date.now,
+        ...waiting({ stop, logger }),
+      }),
       ...waiting({ stop, logger }),
     },
     control.state.live()!.generation.name,
@@ -308,14 +324,20 @@ function aborted(signal: AbortSignal): Promise<void> {
   })
 }
 
-/** Applies retention, and retires what was live long ago, now and every ten minutes. */
+/** Applies retention to log and tables, and retires what was live long ago, now and every ten minutes. */
 function keepUp(
-  { config, ports, closers, breakWith }: Parts,
+  { config, ports, closers, control, logger, breakWith }: Parts,
+  store: Store,
   replays: ReturnType<typeof openReplays>,
   leadership: Leadership,
 ): void {
   const once = () => {
     ports.applyRetention().catch(breakWith)
+    const kept = config.MAILTRAIL_RETENTION_PRIVATE
+    if (kept !== null && leadership.leads)
+      expireMail(store, control.state, kept, Date.now()).catch((error: Error) =>
+        logger.warn(`Rows of old mail stay until the next round, in ten minutes: ${error.message}`),
+      )
     const age = config.MAILTRAIL_KEEP_FORMER
     if (age !== null && leadership.leads) replays.retireFormer(age).catch(breakWith)
   }
@@ -345,7 +367,12 @@ async function openControl(
   const control = await ControlLog.open({ log, codec, topic, topicPrefix, signal: stop.signal })
   control.done.catch((error: unknown) => stop.signal.aborted || breakWith(error))
   const { yaml, source } = await chosenRules(config)
-  const notice = await beginGenerations(control, { yaml, source, parserVersion: PARSER_VERSION, now: Date.now })
+  const notice = await beginGenerations(control, {
+    yaml,
+    source,
+    parserVersion: readerVersion(config.MAILTRAIL_REDACT),
+    now: Date.now,
+  })
   if (notice !== null) logger.warn(notice)
   await createTopics(
     log,
@@ -441,12 +468,13 @@ function processorMakers(
   const { spool: spoolFolder } = folders
   let pool: ParsePool | undefined
   closers.push(async () => pool?.close())
-  const writer = new EventWriter(codec.ids())
+  const redaction = config.MAILTRAIL_REDACT
+  const writer = new EventWriter(codec.ids(), redaction)
   const { blobs } = ports
   return {
     parseMail() {
-      pool ??= openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, workers: workersOf(config) })
-      return processors['parse-mail']({ pool, writer, spoolFolder, blobs })
+      pool ??= openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, redaction, workers: workersOf(config) })
+      return processors['parse-mail']({ pool, writer, spoolFolder, blobs, unread: control.state })
     },
     enrich: ({ generation }, isLive) =>
       processors.enrich({
@@ -490,6 +518,7 @@ function startProjecting(
       ...gaps,
       groupPrefix: config.MAILTRAIL_TOPIC_PREFIX,
       rebuilt,
+      unread: control.state,
       onProblem: (message) => logger.warn(message),
     },
     state,
@@ -554,7 +583,7 @@ async function serve(
   const { config, closers, logger, ports, log, control, stop } = parts
   const now = () => new Date()
   const live = () => control.state.live()!.generation
-  const parserChanged = await otherReader(store, live())
+  const parserChanged = await otherReader(store, live(), readerVersion(config.MAILTRAIL_REDACT))
   const server = createServer({
     log,
     store,
@@ -566,6 +595,15 @@ async function serve(
       return entry === null ? null : { generation: entry.generation, gone }
     },
     replays,
+    forgetting: openForgetting({
+      log,
+      store,
+      blobs: ports.blobs,
+      control,
+      replays,
+      retentionIngest: config.MAILTRAIL_RETENTION_INGEST,
+      now: Date.now,
+    }),
     roles,
     observations,
     meters,
@@ -576,7 +614,7 @@ async function serve(
     keys: config.MAILTRAIL_API_KEYS,
     now,
     version: VERSION,
-    parserVersion: PARSER_VERSION,
+    parserVersion: readerVersion(config.MAILTRAIL_REDACT),
     status: () => ({ stages: () => readStages(log, stages.all(), now) }),
     settle: (signal, ends) => settle(log, stages.live(), AbortSignal.any([signal, stop.signal]), ends),
     rebuilding: () => projected.rebuilding(),
@@ -595,22 +633,26 @@ async function serve(
 }
 
 /** Whether something in the store was read by another version of the reader. */
-async function otherReader(store: Store, generation: Generation): Promise<boolean> {
+async function otherReader(store: Store, generation: Generation, version: string): Promise<boolean> {
   const rows = await store.query<object>(
     `SELECT 1 FROM ${generation.tables.mail} WHERE parser_version != {version:String} LIMIT 1`,
-    { parameters: { version: PARSER_VERSION } },
+    { parameters: { version } },
   )
   return rows.length > 0
 }
 
 async function deliver(
-  { log, control, ports: { blobs } }: Parts,
+  { log, control, stop, ports: { blobs } }: Parts,
   mails: readonly IncomingMail[],
 ): Promise<readonly Delivered[]> {
+  // Taken now, a mail that is being erased would be erased with the deliveries before.
+  const ids = control.state.leavesUnread() ? mails.map(({ bytes }) => mailId(bytes)) : []
+  while (ids.some((id) => control.state.isBeingErased(id)))
+    await sleep(ERASING_MILLISECONDS, undefined, { signal: stop.signal })
   const importedAt = new Date().toISOString()
   const made = await Promise.all(
     mails.map(({ bytes, receivedAt, ...origin }) =>
-      ingestEvent(bytes, { ...origin, receivedAt: receivedAt ?? importedAt }, blobs),
+      ingestEvent(bytes, { ...origin, receivedAt: receivedAt ?? importedAt }, blobs, control.state),
     ),
   )
   const events = made.map(({ event }) => event)

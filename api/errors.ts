@@ -14,6 +14,10 @@ export const errorCodes = {
     message: 'The bytes of this mail are no longer kept (retention, or a missing blob).',
   },
   generation_unknown: { status: 404, message: 'There is no such generation; /api/v1/status names the live one.' },
+  erasure_unknown: { status: 404, message: 'There is no erasure with this number.' },
+  mail_being_erased: { status: 503, message: 'This mail is being erased; send it again in a moment.' },
+  mail_erased: { status: 410, message: 'This mail was erased: its bytes are not kept any more.' },
+  forget_selector_missing: { status: 400, message: 'Say what to forget: address, or mail_ids.' },
   rule_set_unknown: {
     status: 404,
     message: 'There is no such rule set; GET /api/v1/rule-sets lists those that there are.',

@@ -6,6 +6,7 @@ import type {
   Log,
   LogEvent,
   NewEvent,
+  Position,
   ReadOptions,
   TopicSettings,
   Watermark,
@@ -87,6 +88,15 @@ export class MeasuredLog implements Log {
     }
   }
 
+  get canErase(): boolean {
+    return this.#log.canErase
+  }
+  erase(topic: string, positions: readonly Position[], options?: { readonly keepOnceIds?: boolean }): Promise<number> {
+    return this.#log.erase(topic, positions, options)
+  }
+  scrub(): Promise<void> {
+    return this.#log.scrub()
+  }
   createTopic(settings: TopicSettings): Promise<void> {
     return this.#log.createTopic(settings)
   }

@@ -1,15 +1,16 @@
 /** The bytes of a mail, from the log or, for a large one, from the blob store. */
 import type { Blobs } from '../topics/blobs.ts'
 import { ingestHeader, parseBlobReference } from '../topics/ingest.ts'
-import type { Log, LogEvent } from '../topics/log.ts'
+import { isErased, type Log, type LogEvent } from '../topics/log.ts'
 
-/** The event that brought the mail; null when the log no longer keeps it. */
-export function mailEvent(
+/** The event that brought the mail; null when the log no longer keeps it, or it was erased. */
+export async function mailEvent(
   log: Log,
   topic: string,
   place: { readonly ingest_partition: number; readonly ingest_offset: number },
 ): Promise<LogEvent | null> {
-  return log.get(topic, place.ingest_partition, place.ingest_offset)
+  const event = await log.get(topic, place.ingest_partition, place.ingest_offset)
+  return event === null || isErased(event) ? null : event
 }
 
 /** Null when the event is a claim check and the blob is missing. */

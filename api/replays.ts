@@ -74,6 +74,7 @@ export const replayRefusals = [
   'not_caught_up',
   'coverage_shrinks',
   'nothing_to_roll_back',
+  'erasure_unknown',
 ] as const
 export type ReplayRefusal = (typeof replayRefusals)[number]
 

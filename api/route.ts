@@ -8,6 +8,7 @@ import type { Generation } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
 import type { ApiKey, Scope } from './auth.ts'
 import type { FloodGate, FloodLimits } from './flood-limits.ts'
+import type { Forgetting } from './forgetting.ts'
 import type { MailBodies } from './mail-body.ts'
 import type { Meters, Metrics, ObservationCounts } from './metrics.ts'
 import type { PostPressure } from './post-pressure.ts'
@@ -42,6 +43,8 @@ export interface ApiDependencies {
   /** True when the live generation was begun by another reader than the one at work. */
   parserChanged(): boolean
   readonly replays: Replays
+  /** Erases mails; without it nothing can be erased here. */
+  readonly forgetting?: Forgetting
   /** How addresses were looked up since the start. */
   observations(): ObservationCounts
   /** What is counted at the log and the store; without it `/metrics` says nothing of these. */

@@ -2,6 +2,7 @@
 import type { Command } from './command.ts'
 import { doctor } from './doctor.ts'
 import { exportCommand } from './export.ts'
+import { forget } from './forget.ts'
 import { importCommand } from './import.ts'
 import { parse } from './parse.ts'
 import { reObserve } from './re-observe.ts'
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   replay,
   triage,
   reObserve,
+  forget,
   schemas,
   store,
   doctor,

@@ -8,7 +8,7 @@ import type { Blobs } from '../topics/blobs.ts'
 import { acquireDataLock } from '../topics/data-lock.ts'
 import { firstGeneration, type SharedTopic } from '../topics/generation.ts'
 import { ingestHeader, parseBlobReference } from '../topics/ingest.ts'
-import type { Log, LogEvent, NewEvent } from '../topics/log.ts'
+import { isErased, type Log, type LogEvent, type NewEvent } from '../topics/log.ts'
 import { openSqliteLog } from '../topics/sqlite-log.ts'
 import { type Command, CommandError, type Context, counted, exitCode, UsageError } from './command.ts'
 import { openProgress, type Progress } from './progress.ts'
@@ -191,7 +191,7 @@ async function appendCopies(
     if (topic === 'ingest') await copyBlob(copying, headers)
     copies.push({
       key,
-      value: topic === 'ingest' ? value : await reframe(copying, value, ids),
+      value: topic === 'ingest' || isErased({ value, headers }) ? value : await reframe(copying, value, ids),
       headers: { ...headers, [COPIED_FROM]: `${partition}/${offset}` },
       timestamp,
       partition,

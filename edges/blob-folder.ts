@@ -3,8 +3,8 @@
  * renamed, and the folder is synced before `put` resolves, so that no event can name bytes that a power cut takes away.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { access, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { access, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import type { Blobs } from '../topics/blobs.ts'
 import { blobName } from './blob-name.ts'
 
@@ -76,6 +76,18 @@ export function openBlobFolder(folder: string): Blobs {
         throw error
       }
       return { path, release: async () => undefined }
+    },
+
+    async remove(sha256) {
+      const path = blobPath(folder, sha256)
+      const parent = dirname(path)
+      const names = await readdir(parent).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return []
+        throw error
+      })
+      const own = names.filter((name) => name.startsWith(basename(path)))
+      for (const name of own) await rm(join(parent, name), { force: true })
+      if (own.length > 0) await syncFolder(parent)
     },
   }
 }

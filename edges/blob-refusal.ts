@@ -1,7 +1,7 @@
 /** What an S3-compatible store says when it refuses a request, as a sentence that tells an operator what to do. */
 import { BlobsUnavailable } from '../topics/blobs.ts'
 
-export type S3Method = 'HEAD' | 'GET' | 'PUT'
+export type S3Method = 'HEAD' | 'GET' | 'PUT' | 'DELETE'
 
 /** The store answers, and will answer the same until an operator changes something. */
 export class BlobsRefused extends BlobsUnavailable {}
@@ -22,6 +22,7 @@ export interface BucketPlace {
 
 const RIGHTS: Readonly<Record<S3Method, string>> = {
   PUT: 's3:PutObject',
+  DELETE: 's3:DeleteObject',
   // Without the right to list, S3 answers 403 for an object that is not there.
   GET: 's3:GetObject, and s3:ListBucket to be told that an object is not there',
   HEAD: 's3:GetObject, and s3:ListBucket to be told that an object is not there',

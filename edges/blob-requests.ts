@@ -122,7 +122,8 @@ export class S3Requests {
       if (status >= 500 || status === 429 || status === 408) {
         throw new Passing(`it answered ${status} ${await codeOf(bytes())}`.trimEnd())
       }
-      const found = status === 200 || status === 206
+      // 204: what was to be deleted is not there, any more or ever.
+      const found = status === 200 || status === 206 || status === 204
       if (!found) {
         const code = method === 'HEAD' ? '' : await codeOf(bytes())
         const isMissing = status === 404 && (method === 'HEAD' || code === 'NoSuchKey')

@@ -84,6 +84,10 @@ export function openS3Blobs(options: S3Options): S3Blobs {
       }
     },
 
+    async remove(sha256) {
+      await writing(requests.send('DELETE', keyOf(sha256), async () => undefined))
+    },
+
     async check() {
       await reading(requests.send('GET', keyOf(NO_BLOB), async () => undefined))
     },

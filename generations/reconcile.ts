@@ -14,6 +14,7 @@ import type { ControlState } from '../topics/control-state.ts'
 import { derivedTopics, type Generation } from '../topics/generation.ts'
 import type { Log } from '../topics/log.ts'
 import { untilLogAnswers } from '../topics/log-away.ts'
+import type { Erasures } from './erasures.ts'
 import { activeGenerations, loopsOf, type ProcessorLoops, stages } from './loops.ts'
 
 export interface ReconcilerOptions {
@@ -26,6 +27,8 @@ export interface ReconcilerOptions {
   readonly topicOptions: TopicOptions
   /** What this process does, besides: run processors, project. */
   readonly roles: { readonly process: boolean; readonly project: boolean }
+  /** What is to be erased, before any loop begins to work. */
+  readonly erasures?: Erasures
   /** Whether this process makes and deletes what all share. */
   readonly leads: () => boolean
   readonly signal: AbortSignal
@@ -34,6 +37,8 @@ export interface ReconcilerOptions {
 
 /** A leader that must wait for others, and a process that waits for the leader, looks again so often. */
 const LOOK_MILLISECONDS = 500
+/** What could not be erased now is tried again after this time. */
+const ERASE_AGAIN_MILLISECONDS = 10_000
 
 /** The generations that the store must have, and the live one. */
 export function storeLayout(control: ControlState): StoreLayout {
@@ -96,6 +101,8 @@ export class Reconciler {
       for (const generation of layout.kept) await this.#surely(() => createTables(store, generation))
     } else await this.#madeByLeader(layout)
     if (signal.aborted) return
+    await this.#erase()
+    if (signal.aborted) return
     await loops.set(wantedLoops)
     const before = feeds.wanted()
     feeds.set(wanted)
@@ -107,6 +114,21 @@ export class Reconciler {
       this.#shown = layout.live.name
     }
     if (!signal.aborted) await this.#removeLeftovers(layout)
+  }
+
+  /** Ends all loops of this process where it must; those that are wanted are started again. */
+  async #erase(): Promise<void> {
+    const { erasures, leads, loops, feeds, signal } = this.#options
+    if (erasures === undefined || !leads() || !erasures.pending()) return
+    const rest = async () => {
+      await loops.set([])
+      const before = feeds.wanted()
+      feeds.set([])
+      for (const { physical } of before) await feeds.ended(physical, signal)
+    }
+    await erasures.finish(rest, (work) => this.#surely(work))
+    if (!erasures.pending()) return
+    setTimeout(() => signal.aborted || void this.reconcile().catch(() => undefined), ERASE_AGAIN_MILLISECONDS).unref()
   }
 
   /** Waits until the topics and tables are there, or this process has become the leader itself. */

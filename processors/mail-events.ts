@@ -21,9 +21,9 @@ import type {
   TlsReport,
   Warning,
 } from './formats/shapes.ts'
-import { PARSER_VERSION } from './parser-version.ts'
 import type { DmarcSink, MailConsumer, MailKind } from './read-mail.ts'
 import { RecordColumns } from './record-columns.ts'
+import { type Redaction, Redactor } from './redaction.ts'
 import { dmarcReportKey, placePeriod, submitter, tlsDomains, tlsReportKey } from './report-identity.ts'
 import { Spool } from './spool.ts'
 
@@ -53,11 +53,13 @@ export interface EncodedEvent {
 
 /** Codecs of the events that a worker writes, with the schema ids of the registry in use. */
 export class EventWriter {
+  readonly redactor: Redactor
   readonly #ids: Readonly<Record<string, number>>
   readonly #types = new Map<string, AvroType>()
 
-  constructor(ids: Readonly<Record<string, number>>) {
+  constructor(ids: Readonly<Record<string, number>>, redaction: Redaction = []) {
     this.#ids = ids
+    this.redactor = new Redactor(redaction)
     const { fields, ...rest } = DmarcRecordsRead.schema
     // The columns of a chunk are encoded before its report is known to be whole. In Avro a record is its fields one
     // after the other, so the leading fields can be encoded later and put in front.
@@ -147,7 +149,7 @@ export class MailEvents implements MailConsumer {
       mail_id: mailId,
       part,
       received_at: receivedAt,
-      parser_version: PARSER_VERSION,
+      parser_version: this.#writer.redactor.version,
     }
   }
 
@@ -274,7 +276,11 @@ export class MailEvents implements MailConsumer {
   failure(part: string, report: FailureReport): void {
     const index = this.#failures++
     const cause = this.#cause(part, 'FailureReportRead', index)
-    this.#emit(PRIVATE, this.#delivery.mailId, 'FailureReportRead', { ...cause, index, ...report })
+    this.#emit(PRIVATE, this.#delivery.mailId, 'FailureReportRead', {
+      ...cause,
+      index,
+      ...this.#writer.redactor.failure(report),
+    })
     this.#found.push({ kind: 'failure', part, key: cause.id })
   }
 
@@ -284,7 +290,7 @@ export class MailEvents implements MailConsumer {
       ...this.#cause(part, 'MailRejected', this.#rejected++),
       stage: 'parse-mail',
       code: reject.code,
-      detail: reject.detail,
+      detail: this.#writer.redactor.detail(reject.detail),
       deterministic,
       ingest_partition: partition,
       ingest_offset: offset,
@@ -294,19 +300,20 @@ export class MailEvents implements MailConsumer {
 
   mail(fields: MailFields, kind: MailKind, warnings: readonly Warning[]): void {
     const { mailId, partition, offset, receivedFrom, source, envelopeFrom, envelopeTo } = this.#delivery
+    const { redactor } = this.#writer
     this.#emit(PRIVATE, mailId, 'MailRead', {
       ...this.#cause('', 'MailRead', 0),
       received_from: receivedFrom,
       source,
-      envelope_from: envelopeFrom,
-      envelope_to: envelopeTo,
+      envelope_from: redactor.addresses(envelopeFrom),
+      envelope_to: redactor.addresses(envelopeTo),
       ingest_partition: partition,
       ingest_offset: offset,
-      ...fields,
+      ...redactor.mail(fields),
       kind,
       found: this.#found.slice(0, MAX_CHUNK_ITEMS),
       rejected: this.#rejected,
-      warnings,
+      warnings: redactor.warnings(warnings),
     })
   }
 }

@@ -4,7 +4,8 @@ import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Blobs, BlobsUnavailable, type LocalBlob } from '../topics/blobs.ts'
 import { INGEST, ingestHeader, mailId, parseBlobReference, receivedAt } from '../topics/ingest.ts'
-import type { LogEvent } from '../topics/log.ts'
+import { isErased, type LogEvent } from '../topics/log.ts'
+import { mailIdOf } from '../topics/mail-of-event.ts'
 import { PRIVATE } from '../topics/private.ts'
 import { REJECTS } from '../topics/rejects.ts'
 import { REPORTS } from '../topics/reports.ts'
@@ -22,13 +23,21 @@ export interface ParseMailOptions {
   readonly blobs: Pick<Blobs, 'fetch'> | null
   /** How long a missing blob is waited for; default ten minutes. */
   readonly blobWaitMilliseconds?: number
+  /** Which mails were erased and are to be left unread. */
+  readonly unread?: UnreadMails
+}
+
+export interface UnreadMails {
+  /** Whether there is any: else no mail's id need be known. */
+  leavesUnread(): boolean
+  isUnread(mailId: string): boolean
 }
 
 const BLOB_WAIT = 10 * 60 * 1000
 const BLOB_LOOK = 1000
 
 export function parseMail(options: ParseMailOptions): Processor {
-  const { pool, blobs } = options
+  const { pool } = options
   return {
     name: 'parse-mail',
     from: INGEST,
@@ -41,34 +50,12 @@ export function parseMail(options: ParseMailOptions): Processor {
     },
 
     async handle(event, signal) {
-      const delivery = deliveryOf(event)
-      const claim = event.headers[ingestHeader.blob]
-      if (claim === undefined) {
-        const bytes = event.value
-        return attempt(options, event, { bytes, file: null, delivery }, bytes.length)
-      }
-      const reference = parseBlobReference(claim)
-      if (reference === null || blobs === null) {
-        return rejectWhole(
-          options,
-          event,
-          'blob_missing',
-          `The claim check "${claim.slice(0, 200)}" cannot be resolved here.`,
-        )
-      }
-      const { sha256, size } = reference
-      const waits = options.blobWaitMilliseconds ?? BLOB_WAIT
-      const local = await waitForBlob(() => blobs.fetch(sha256, options.spoolFolder), waits, signal)
-      if (local === null) {
-        const detail = `No blob ${sha256} after ${Math.round(waits / 1000)} s.`
-        return rejectWhole(options, event, 'blob_missing', detail)
-      }
-      try {
-        const file = { path: local.path, sha256 }
-        return await attempt(options, event, { bytes: null, file, delivery }, size)
-      } finally {
-        await local.release()
-      }
+      if (isErased(event) || isUnread(options, event)) return nothing
+      const produced = await handle(options, event, signal)
+      // It may have been erased while it was read.
+      if (!isUnread(options, event)) return produced
+      await produced.release()
+      return nothing
     },
 
     giveUp(event, error) {
@@ -80,6 +67,43 @@ export function parseMail(options: ParseMailOptions): Processor {
         `${message.slice(0, 500)} Keep the mail and report this as a bug, then retry.`,
       )
     },
+  }
+}
+
+const nothing: Produced = { events: [], bytes: 0, release: async () => undefined }
+
+const isUnread = ({ unread }: ParseMailOptions, event: LogEvent) =>
+  unread?.leavesUnread() === true && unread.isUnread(mailIdOf(event))
+
+async function handle(options: ParseMailOptions, event: LogEvent, signal: AbortSignal | undefined): Promise<Produced> {
+  const { blobs } = options
+  const delivery = deliveryOf(event)
+  const claim = event.headers[ingestHeader.blob]
+  if (claim === undefined) {
+    const bytes = event.value
+    return attempt(options, event, { bytes, file: null, delivery }, bytes.length)
+  }
+  const reference = parseBlobReference(claim)
+  if (reference === null || blobs === null) {
+    return rejectWhole(
+      options,
+      event,
+      'blob_missing',
+      `The claim check "${claim.slice(0, 200)}" cannot be resolved here.`,
+    )
+  }
+  const { sha256, size } = reference
+  const waits = options.blobWaitMilliseconds ?? BLOB_WAIT
+  const local = await waitForBlob(() => blobs.fetch(sha256, options.spoolFolder), waits, signal)
+  if (local === null) {
+    const detail = `No blob ${sha256} after ${Math.round(waits / 1000)} s.`
+    return rejectWhole(options, event, 'blob_missing', detail)
+  }
+  try {
+    const file = { path: local.path, sha256 }
+    return await attempt(options, event, { bytes: null, file, delivery }, size)
+  } finally {
+    await local.release()
   }
 }
 

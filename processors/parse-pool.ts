@@ -8,12 +8,15 @@ import { extname } from 'node:path'
 import { Piscina } from 'piscina'
 import type { Limits } from './formats/limits.ts'
 import type { MailToParse, ParseAnswer, ParsedEvent, ParseTask, ParseWorkerData } from './parse-worker.ts'
+import type { Redaction } from './redaction.ts'
 
 export interface ParsePoolOptions {
   readonly schemaIds: Readonly<Record<string, number>>
   /** Must exist; large reports wait here. */
   readonly spoolFolder: string
   readonly limits: Limits
+  /** What is left out of events; default: nothing. */
+  readonly redaction?: Redaction
   /** Worker threads; default one a core. */
   readonly workers?: number
   /** Time for one mail, plus the time per MB; default 60 s and 6 s. */
@@ -130,8 +133,8 @@ class Lane {
     this.#freeSlots = Array.from({ length: slots }, (_, slot) => slot)
     const begun = new SharedArrayBuffer(4 * (slots + 1))
     this.#begun = new Int32Array(begun)
-    const { schemaIds, spoolFolder, limits } = options
-    const data: ParseWorkerData = { schemaIds, spoolFolder, limits, begun }
+    const { schemaIds, spoolFolder, limits, redaction = [] } = options
+    const data: ParseWorkerData = { schemaIds, spoolFolder, limits, redaction, begun }
     this.#pool = new Piscina({
       filename: new URL(`./parse-worker${extname(import.meta.url)}`, import.meta.url).href,
       minThreads: options.minWorkers,

@@ -9,12 +9,14 @@ import { mailId } from '../topics/ingest.ts'
 import type { Limits } from './formats/limits.ts'
 import { type Delivery, EventWriter, MailEvents, type OutputTopic } from './mail-events.ts'
 import { readReportMail } from './read-mail.ts'
+import type { Redaction } from './redaction.ts'
 import { transferring } from './transfer.ts'
 
 export interface ParseWorkerData {
   readonly schemaIds: Readonly<Record<string, number>>
   readonly spoolFolder: string
   readonly limits: Limits
+  readonly redaction: Redaction
   /**
    * One number a slot: how many mails of the task there have been begun. It tells the other side which mail a worker
    * was at when it was lost or is slow, and that waiting in a queue is no work.
@@ -60,7 +62,7 @@ export interface ParseAnswer {
 
 const settings: ParseWorkerData = workerData
 const begun = new Int32Array(settings.begun)
-const writer = new EventWriter(settings.schemaIds)
+const writer = new EventWriter(settings.schemaIds, settings.redaction)
 
 /** Values collected for one buffer. */
 class Buffers {

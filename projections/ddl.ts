@@ -119,6 +119,11 @@ function settingsOf(table: TableName | OwnTable, { cluster, tunesMerges }: Store
 const onCluster = ({ cluster }: StoreVariant) => (cluster === null ? '' : ` ON CLUSTER ${cluster.name}`)
 const localOf = (physical: string) => `${physical}__local`
 
+/** What a statement that changes the rows of a table of a generation names. */
+export function storedTable(physical: string, cluster: Cluster | null): string {
+  return cluster === null ? physical : `${localOf(physical)} ON CLUSTER ${cluster.name}`
+}
+
 /** Makes one table; nothing happens when it is there. */
 export function createTableStatements(
   table: TableName | OwnTable,

@@ -14,7 +14,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type DecodedEvent, type EventCodec, type EventType, UnknownSchema } from '../topics/avro.ts'
-import type { Batch, Log, LogEvent, ReadOptions } from '../topics/log.ts'
+import { type Batch, isErased, type Log, type LogEvent, type ReadOptions } from '../topics/log.ts'
 import { POSITIONS_TABLE } from './ddl.ts'
 import { type Feed, type FeedList, projectionsOf } from './feeds.ts'
 import { encodeBlock, lowCardinality, MAX_BLOCK_ROWS, uint16, uint32, uint64 } from './native.ts'
@@ -50,6 +50,8 @@ export interface RunProjectionsOptions {
   readonly rebuilt?: boolean
   /** Asked before each batch: resolves when nothing more urgent is to be done in this process. */
   readonly giveWay?: (signal: AbortSignal) => Promise<void>
+  /** Mails that were erased: nothing is made of what `private` and `rejects` hold of them. */
+  readonly unread?: { leavesUnread(): boolean; isUnread(mailId: string): boolean }
   readonly onProgress?: (feed: Feed, flushed: { readonly rows: number; readonly events: number }) => void
   /** Told of what an operator should know: the store is away, or is rebuilt. */
   readonly onProblem?: (message: string) => void
@@ -263,6 +265,12 @@ class Flush {
     this.bytes += event.value.length
   }
 
+  /** An event of which nothing is made: only the position tells of it. */
+  passOver(event: LogEvent): void {
+    if (this.events++ === 0) this.since = performance.now()
+    this.positions.set(event.partition, event.offset + 1)
+  }
+
   clear(): void {
     for (const gathered of this.gathered) gathered.clear()
     this.positions.clear()
@@ -395,12 +403,23 @@ class TopicLoop {
     for (const event of batch.events) {
       if (this.#filling.rows() + ROWS_OF_ONE_EVENT > this.#flushRows || this.#filling.bytes > FLUSH_BYTES)
         await this.#flush()
-      const decoded = this.#decode(event)
-      this.#filling.take(event, decoded instanceof Promise ? await decoded : decoded)
+      if (this.#isErased(event)) this.#filling.passOver(event)
+      else {
+        const decoded = this.#decode(event)
+        this.#filling.take(event, decoded instanceof Promise ? await decoded : decoded)
+      }
       if (this.#options.signal.aborted || this.#failure !== undefined) return
     }
     for (const { partition } of batch.events) this.#filling.batches.set(partition, batch)
     if (this.#filling.events > 0 && performance.now() >= this.#dueAt() && !this.#isInserting) await this.#flush()
+  }
+
+  #isErased(event: LogEvent): boolean {
+    if (isErased(event)) return true
+    const { unread } = this.#options
+    // The key of an event there is the id of its mail.
+    const isOfMail = this.#feed.topic === 'private' || this.#feed.topic === 'rejects'
+    return isOfMail && event.key !== null && unread?.leavesUnread() === true && unread.isUnread(event.key)
   }
 
   #decode(event: LogEvent): ProjectedEvent | Promise<ProjectedEvent> {

@@ -9,6 +9,8 @@ import {
   GenerationRetired,
   GenerationRolledBack,
   GenerationStarted,
+  MailErased,
+  MailErasureFinished,
   ObservationEpochBegun,
   RuleSetPublished,
 } from './control.ts'
@@ -33,6 +35,8 @@ export const controlEvents = [
   GenerationRetired,
   ObservationEpochBegun,
   GapAccepted,
+  MailErased,
+  MailErasureFinished,
 ] as const
 export type ControlEventType = (typeof controlEvents)[number]
 

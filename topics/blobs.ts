@@ -9,6 +9,8 @@ export interface Blobs {
    * fetched is put into `folder`. Whoever reads the file checks the hash.
    */
   fetch(sha256: string, folder: string): Promise<LocalBlob | null>
+  /** Removes the bytes and what a `put` that was cut off left of them; nothing happens when they are not there. */
+  remove(sha256: string): Promise<void>
 }
 
 export interface LocalBlob {

@@ -5,8 +5,9 @@
  */
 import type { ControlEventType } from './all.ts'
 import type { DecodedOf } from './avro.ts'
-import type { GapAccepted as AcceptedGap, GenerationStarted } from './control.ts'
+import type { GapAccepted as AcceptedGap, GenerationStarted, MailErased } from './control.ts'
 import { type Generation, makeGeneration, type StartPoint, startPoints } from './generation.ts'
+import { IdSet } from './id-set.ts'
 
 /**
  * `building`: being filled, or filled and waiting to be promoted. `live`: answers come from it. `former`: was live, is
@@ -34,6 +35,20 @@ export interface PublishedRuleSet {
   readonly publishedAt: number
 }
 
+export interface Erasure {
+  /** n-th ever, from 1. */
+  readonly number: number
+  readonly at: number
+  readonly mails: number
+  readonly reason: string
+  /** Whether the same mail stays unread when it is delivered again. */
+  readonly block: boolean
+  /** How many generations had been started before. */
+  readonly generations: number
+  /** When all that could be removed was; null until then. */
+  readonly finishedAt: number | null
+}
+
 export const voidCodes = [
   'rule_set_unknown',
   'rule_set_known',
@@ -45,6 +60,7 @@ export const voidCodes = [
   'not_paused',
   'not_former',
   'already_live',
+  'erasure_unknown',
 ] as const
 export type VoidCode = (typeof voidCodes)[number]
 
@@ -62,6 +78,11 @@ export class ControlState {
   readonly #ruleSets = new Map<string, PublishedRuleSet>()
   readonly #generations: GenerationEntry[] = []
   readonly #gaps: AcceptedGap[] = []
+  readonly #erasures: Erasure[] = []
+  /** Ids of the mails of erasures that are not finished, by number of the erasure. */
+  readonly #beingErased = new Map<number, ReadonlySet<string>>()
+  readonly #erased = new IdSet()
+  readonly #unread = new IdSet()
   #epoch = 1
 
   constructor(topicPrefix: string) {
@@ -113,6 +134,42 @@ export class ControlState {
     return this.#gaps
   }
 
+  /** All that ever were, in the order of their numbers. */
+  erasures(): readonly Erasure[] {
+    return this.#erasures
+  }
+
+  /** The erasures that are to be done, with the ids of their mails. */
+  unfinishedErasures(): readonly { readonly erasure: Erasure; readonly mailIds: readonly string[] }[] {
+    return [...this.#beingErased].map(([number, ids]) => ({ erasure: this.#erasures[number - 1]!, mailIds: [...ids] }))
+  }
+
+  /** Whether the mail was ever erased. It may have been delivered again since. */
+  wasErased(mailId: string): boolean {
+    return this.#erased.has(mailId)
+  }
+
+  /** Whether the mail was erased and stays unread when it is delivered again. */
+  isBlocked(mailId: string): boolean {
+    return this.#unread.has(mailId)
+  }
+
+  /** Whether the mail is being erased: what is delivered now would be erased with it. */
+  isBeingErased(mailId: string): boolean {
+    for (const mailIds of this.#beingErased.values()) if (mailIds.has(mailId)) return true
+    return false
+  }
+
+  /** Whether nothing is to be made of the mail: it is being erased, or stays unread. */
+  isUnread(mailId: string): boolean {
+    return this.isBlocked(mailId) || this.isBeingErased(mailId)
+  }
+
+  /** Whether `isUnread` is true of any mail: mostly not, and then nobody needs to know the id of each. */
+  leavesUnread(): boolean {
+    return this.#unread.size > 0 || this.#beingErased.size > 0
+  }
+
   /** Changes the state, or says why not. */
   apply({ type, data }: ControlEvent): Outcome {
     switch (type) {
@@ -150,7 +207,33 @@ export class ControlState {
       case 'GapAccepted':
         this.#gaps.push(data)
         return accepted()
+      case 'MailErased':
+        return this.#erase(data)
+      case 'MailErasureFinished':
+        return this.#finishErasure(data)
     }
+  }
+
+  #erase({ at, mail_ids, reason, block }: MailErased): Outcome {
+    const mailIds = new Set(mail_ids.filter((id) => /^[0-9a-f]{64}$/.test(id)))
+    const number = this.#erasures.length + 1
+    const generations = this.#generations.length
+    this.#erasures.push({ number, at, mails: mailIds.size, reason, block, generations, finishedAt: null })
+    this.#beingErased.set(number, mailIds)
+    for (const id of mailIds) {
+      this.#erased.add(id)
+      if (block) this.#unread.add(id)
+    }
+    return accepted()
+  }
+
+  #finishErasure({ at, erasure: number }: { at: number; erasure: number }): Outcome {
+    const erasure = this.#erasures[number - 1]
+    if (erasure === undefined || erasure.finishedAt !== null)
+      return refused('erasure_unknown', `There is no erasure ${number} under way.`)
+    this.#erasures[number - 1] = { ...erasure, finishedAt: at }
+    this.#beingErased.delete(number)
+    return accepted()
   }
 
   #start(data: GenerationStarted): Outcome {

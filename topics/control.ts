@@ -1,6 +1,6 @@
 /**
- * Topic `control`, one partition, kept for ever: rule sets published, generations started, promoted, rolled back. Every
- * process folds it (`control-state.ts`). An event whose precondition does not hold at its place is void.
+ * Topic `control`, one partition, kept for ever: rule sets published, generations started, promoted, rolled back, mails
+ * erased. Every process folds it (`control-state.ts`). An event whose precondition does not hold at its place is void.
  */
 import { defineEvent, type EventData } from './avro.ts'
 
@@ -117,3 +117,25 @@ export const GapAccepted = defineEvent(CONTROL, {
   ],
 })
 export type GapAccepted = EventData<typeof GapAccepted>
+/** These mails are not to be read any more. The n-th one is erasure n. Ids only: this topic is kept for ever. */
+export const MailErased = defineEvent(CONTROL, {
+  type: 'record',
+  name: 'MailErased',
+  doc: 'Mails whose bytes, fields and failure reports are to be removed wherever they are',
+  fields: [
+    at,
+    { name: 'mail_ids', type: { type: 'array', items: 'string' }, doc: 'SHA-256, hex' },
+    { name: 'reason', type: 'string', doc: 'what it was asked by: address, mail_id' },
+    { name: 'block', type: 'boolean', doc: 'true: the same mail stays unread when it is delivered again' },
+  ],
+})
+export type MailErased = EventData<typeof MailErased>
+
+/** Appended when all that could be removed is. Until then every start takes the work up again. */
+export const MailErasureFinished = defineEvent(CONTROL, {
+  type: 'record',
+  name: 'MailErasureFinished',
+  doc: 'What an erasure means is done',
+  fields: [at, { name: 'erasure', type: 'int', doc: 'number of the erasure' }],
+})
+export type MailErasureFinished = EventData<typeof MailErasureFinished>

@@ -22,6 +22,13 @@ function headerText(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f]/g, ' ').slice(0, 1000)
 }
 
+const nothingBlocked = { isBlocked: () => false }
+
+/** The event for a mail that was erased for good: it says that it came, and nothing of it is stored again. */
+export function blockedEvent(id: string, size: number): NewEvent & { readonly onceId: string } {
+  return { key: null, value: new Uint8Array(), headers: { [ingestHeader.blob]: blobReference(id, size) }, onceId: id }
+}
+
 /**
  * The event for a mail. When the mail is large its bytes are durable in the blob store before this resolves, so the
  * event may be appended.
@@ -30,8 +37,10 @@ export async function ingestEvent(
   bytes: Uint8Array,
   origin: MailOrigin,
   blobs: Blobs,
+  blocked: { isBlocked(mailId: string): boolean } = nothingBlocked,
 ): Promise<{ id: string; event: NewEvent }> {
   const id = mailId(bytes)
+  if (blocked.isBlocked(id)) return { id, event: blockedEvent(id, bytes.length) }
   const headers: Record<string, string> = {
     [ingestHeader.source]: headerText(origin.source),
     [ingestHeader.receivedAt]: origin.receivedAt,

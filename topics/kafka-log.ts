@@ -295,6 +295,14 @@ class KafkaLogClient implements KafkaLog {
     return this.#open(() => this.#questions.members(group))
   }
 
+  readonly canErase = false
+  async erase(): Promise<number> {
+    throw new Error('Kafka cannot take single events off a topic; they are gone with its retention.')
+  }
+  async scrub(): Promise<void> {
+    throw new Error('Kafka keeps its files itself; what retention removed is gone when the broker has deleted them.')
+  }
+
   lag(topic: string, positions: ReadonlyMap<number, number>): Promise<{ events: number; oldest: number | null }> {
     return this.#open(() => this.#questions.lag(topic, positions))
   }

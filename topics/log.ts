@@ -119,8 +119,32 @@ export interface Log {
   members(group: string): Promise<number>
   /** Events between the group's position (`from` or else committed) and the head, and the timestamp of the oldest. */
   lag(topic: string, positions: ReadonlyMap<number, number>): Promise<{ events: number; oldest: number | null }>
+  /** Whether single events can be taken off the log. Where not (Kafka), an event is gone when retention removes it. */
+  readonly canErase: boolean
+  /**
+   * Empties these events: value, key and headers are gone, in their place stands `erasedHeader`, and offsets, timestamps
+   * and counts stay. What is not there (any more), or is empty already, is passed over. Returns how many were found.
+   * Their `onceId`s are forgotten, so that the same may be appended again, unless they are to be kept. On the disk the
+   * bytes may still lie until `scrub`. Throws where `canErase` is false.
+   */
+  erase(topic: string, positions: readonly Position[], options?: { readonly keepOnceIds?: boolean }): Promise<number>
+  /** Resolves when nothing of what was erased or removed is left in the log's files. Throws where `canErase` is false. */
+  scrub(): Promise<void>
   /** Afterwards every verb throws `LogClosed`. */
   close(): Promise<void>
+}
+
+export interface Position {
+  readonly partition: number
+  readonly offset: number
+}
+
+/** Name of the one header that an erased event has. */
+export const erasedHeader = 'mailtrail-erased'
+
+/** Whether the event was erased: there is nothing in it to be read, and nothing is to be made of it. */
+export function isErased({ value, headers }: Pick<LogEvent, 'value' | 'headers'>): boolean {
+  return value.length === 0 && headers[erasedHeader] !== undefined
 }
 
 export class LogClosed extends Error {

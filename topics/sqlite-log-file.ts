@@ -33,6 +33,11 @@ const CHECKPOINT_PAGES = 1024
  */
 const OLDEST_SQLITE = [3, 51, 3] as const
 
+/** Free pages that one transaction of `scrub` overwrites, between which appends go on. */
+const SCRUB_PAGES = 1024
+/** Pages of one row of zeros. */
+const SCRUB_ROW_PAGES = 64
+
 const SQLITE = { BUSY: 5, IOERR: 10, CORRUPT: 11, FULL: 13, CANTOPEN: 14, NOTADB: 26 } as const
 
 function primaryCode(error: unknown): number | undefined {
@@ -93,6 +98,7 @@ const SETTINGS = `
   PRAGMA wal_autocheckpoint = 0;
   PRAGMA journal_size_limit = 67108864;
   PRAGMA cache_size = -32768;
+  PRAGMA secure_delete = FAST;
 `
 
 const TABLES = `
@@ -166,6 +172,7 @@ export class LogFile {
         db.exec(
           `BEGIN IMMEDIATE; ${TABLES} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`,
         )
+      db.exec('DROP TABLE IF EXISTS scrub') // of a process that was ended meanwhile
       return new LogFile(db)
     } catch (error) {
       if (primaryCode(error) !== SQLITE.BUSY) throw error
@@ -294,6 +301,42 @@ export class LogFile {
       for (const row of removed) remember.run(id, row.partition, row.low, row.removed)
       return { more }
     }, [topic])
+  }
+
+  /** Empties events. Pages that become free are overwritten in the same transaction. */
+  erase({ topic: id, offsets, keepOnceIds }: Operations['erase']['request']): { found: number } {
+    const topic = this.topic(id)
+    this.#db.exec('PRAGMA secure_delete = ON')
+    try {
+      return this.#transaction(() => ({ found: topic.erase(offsets, keepOnceIds) }), [topic])
+    } finally {
+      this.#db.exec('PRAGMA secure_delete = FAST')
+    }
+  }
+
+  /**
+   * Overwrites pages that were freed before, a slice of them, and at the end cuts off the write-ahead log. Pages that
+   * retention or the end of a topic frees keep their bytes until they are used again: overwriting them at once would
+   * write as much as is removed, through the write-ahead log. Free pages are the first to be used, so a table of zeros
+   * covers them all; when it is dropped they are free again.
+   */
+  scrub(): { more: boolean } {
+    const free = () => (this.#db.prepare('PRAGMA freelist_count').get() as { freelist_count: number }).freelist_count
+    if (free() > 0) {
+      this.#transaction(() => {
+        this.#db.exec('CREATE TABLE IF NOT EXISTS scrub (zeros BLOB)')
+        const insert = this.#db.prepare('INSERT INTO scrub VALUES (zeroblob(?))')
+        for (let covered = 0, left = free(); left > 0 && covered < SCRUB_PAGES; left = free()) {
+          const pages = Math.min(SCRUB_ROW_PAGES, left)
+          insert.run(pages > 2 ? (pages - 1) * PAGE_SIZE : PAGE_SIZE / 2)
+          covered += pages
+        }
+      })
+      if (free() > 0) return { more: true }
+    }
+    this.#db.exec('DROP TABLE IF EXISTS scrub')
+    this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    return { more: false }
   }
 
   register({ subject, fingerprint, schema }: Operations['register']['request']): number {

@@ -86,6 +86,8 @@ export interface Operations {
     request: { topic: number; positions: ReadonlyMap<number, number> }
     reply: { events: number; oldest: number | null }
   }
+  erase: { request: { topic: number; offsets: readonly number[]; keepOnceIds: boolean }; reply: { found: number } }
+  scrub: { request: null; reply: { more: boolean } }
   retain: { request: { topic: number; now: number }; reply: { more: boolean } }
   register: { request: { subject: string; fingerprint: string; schema: string }; reply: number }
   schema: { request: { id: number }; reply: string | null }

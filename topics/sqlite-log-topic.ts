@@ -7,6 +7,7 @@
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { erasedHeader } from './log.ts'
 import type { AppendReply, AppendRequest, ScanReply, ScanRequest, SeekReply, TopicInfo } from './sqlite-log-messages.ts'
 
 const BLOCK_BYTES = 64 * 1024
@@ -71,7 +72,17 @@ type SliceRow = [
   block: number,
   stored: number | null,
 ]
+type BlockRow = [
+  offset: number,
+  start: number,
+  size: number,
+  key: string | null,
+  headers: string | null,
+  once_id: Uint8Array | string | null,
+]
 type PositionRow = [offset: number, sequence: number, timestamp: number]
+
+const ERASED_HEADERS = JSON.stringify({ [erasedHeader]: 'true' })
 
 export function dropTables(db: DatabaseSync, id: number): void {
   db.exec(`DROP TABLE events_${id}; DROP TABLE once_${id};`)
@@ -115,6 +126,10 @@ export class TopicTable {
   readonly #addOnce: StatementSync
   readonly #removeOnce: StatementSync
   readonly #storedBytes: StatementSync
+  readonly #blockOf: StatementSync
+  readonly #blockRows: StatementSync
+  readonly #rewriteRow: StatementSync
+  readonly #rewriteBlock: StatementSync
 
   #next: number
   #partitions: PartitionState[]
@@ -154,6 +169,16 @@ export class TopicTable {
     this.#addOnce = prepare(`INSERT INTO ${once} VALUES (?, ?, ?)`)
     this.#removeOnce = prepare(`DELETE FROM ${once} WHERE once_id = ?`)
     this.#storedBytes = prepare(`SELECT coalesce(sum(length(bytes)), 0) FROM ${events}`)
+
+    this.#blockOf = prepare(`SELECT block FROM ${events} WHERE offset = ?`)
+    this.#blockRows = prepare(
+      `SELECT offset, start, size, key, headers, once_id FROM ${events}
+       WHERE offset >= ?1 AND offset < ?1 + ${BLOCK_EVENTS} AND block = ?1 ORDER BY offset`,
+    )
+    this.#rewriteRow = prepare(
+      `UPDATE ${events} SET start = ?2, size = ?3, key = ?4, headers = ?5, once_id = ?6 WHERE offset = ?1`,
+    )
+    this.#rewriteBlock = prepare(`UPDATE ${events} SET codec = ?2, bytes = ?3 WHERE offset = ?1`)
 
     const last = prepare(`SELECT offset, sequence FROM ${events} WHERE partition = ? ORDER BY offset DESC LIMIT 1`)
     this.#partitions = Array.from({ length: info.partitions }, (_, partition) => {
@@ -240,13 +265,11 @@ export class TopicTable {
     const first = this.#pending[0]
     if (first === undefined) return
     const raw = this.#pending.length === 1 ? first.value : Buffer.concat(this.#pending.map(({ value }) => value))
-    const packed = raw.length < SMALLEST_TO_COMPRESS ? raw : zstdCompressSync(raw, compression)
-    const compressed = packed.length < raw.length
-    const bytes = compressed ? packed : raw
+    const { codec, bytes } = pack(raw)
     let start = 0
     for (const event of this.#pending) {
       const { offset, partition, sequence, timestamp, key, headers, once_id, value } = event
-      const block = event === first ? [compressed ? 1 : 0, bytes] : [null, null]
+      const block = event === first ? [codec, bytes] : [null, null]
       this.#insert.run(
         offset,
         partition,
@@ -265,6 +288,43 @@ export class TopicTable {
     if (this.#stored !== undefined) this.#stored += bytes.length
     this.#pending = []
     this.#pendingBytes = 0
+  }
+
+  /** Empties events and writes their blocks anew without them. Returns how many were found. */
+  erase(offsets: readonly number[], keepOnceIds: boolean): number {
+    const wanted = new Set(offsets)
+    const blocks = new Set<number>()
+    for (const offset of wanted) {
+      const row = this.#blockOf.get(offset) as [number] | undefined
+      if (row !== undefined) blocks.add(row[0])
+    }
+    let found = 0
+    for (const block of blocks) found += this.#eraseIn(block, wanted, keepOnceIds)
+    return found
+  }
+
+  #eraseIn(block: number, wanted: ReadonlySet<number>, keepOnceIds: boolean): number {
+    const old = this.#block.get(block) as unknown as [number, Uint8Array]
+    const raw = this.#unpack(...old)
+    const values: Uint8Array[] = []
+    let next = 0
+    let found = 0
+    for (const row of this.#blockRows.all(block) as unknown as BlockRow[]) {
+      const [offset, start, size, key, headers, once_id] = row
+      if (wanted.has(offset)) {
+        found++
+        if (once_id !== null && !keepOnceIds) this.#removeOnce.run(once_id)
+        this.#rewriteRow.run(offset, next, 0, null, ERASED_HEADERS, keepOnceIds ? once_id : null)
+        continue
+      }
+      values.push(raw.subarray(start, start + size))
+      this.#rewriteRow.run(offset, next, size, key, headers, once_id)
+      next += size
+    }
+    const { codec, bytes } = pack(Buffer.concat(values))
+    this.#rewriteBlock.run(block, codec, bytes)
+    if (this.#stored !== undefined) this.#stored += bytes.length - old[1].length
+    return found
   }
 
   watermarks(): { partition: number; low: number; high: number }[] {
@@ -403,6 +463,12 @@ export class TopicTable {
       return { partition, low, removed }
     })
   }
+}
+
+/** A block as it is stored: packed when that makes it smaller. */
+function pack(raw: Uint8Array): { codec: number; bytes: Uint8Array } {
+  const packed = raw.length < SMALLEST_TO_COMPRESS ? raw : zstdCompressSync(raw, compression)
+  return packed.length < raw.length ? { codec: 1, bytes: packed } : { codec: 0, bytes: raw }
 }
 
 /** One buffer that belongs to nobody else, so that it can be transferred. */

@@ -63,6 +63,8 @@ class LogWorker {
       watermarks: ({ topic }) => file.topic(topic).watermarks(),
       committed: ({ topic, group }) => file.committed(topic, group),
       lag: ({ topic, positions }) => file.topic(topic).lag(positions),
+      erase: (request) => file.erase(request),
+      scrub: () => file.scrub(),
       retain: ({ topic, now }) => file.retain(topic, now),
       register: (request) => file.register(request),
       schema: ({ id }) => file.schema(id),

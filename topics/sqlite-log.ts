@@ -17,6 +17,7 @@ import {
   LogFull,
   type NewEvent,
   OffsetGone,
+  type Position,
   type ReadOptions,
   type TopicSettings,
   UnknownTopic,
@@ -37,6 +38,8 @@ import type {
 
 const MAX_EVENTS = 1000
 const MAX_BYTES = 8 * 1024 * 1024
+/** Events that one transaction erases; each may mean a block to be written anew. */
+const ERASED_AT_ONCE = 200
 
 export interface SqliteLogOptions {
   readonly path: string
@@ -95,6 +98,7 @@ interface Arrivals {
 
 class SqliteLogClient implements SqliteLog {
   readonly broken: Promise<LogBroken>
+  readonly canErase = true
   readonly #worker: Worker
   readonly #now: () => number
   readonly #topics = new Map<string, TopicInfo>()
@@ -368,6 +372,27 @@ class SqliteLogClient implements SqliteLog {
 
   async lag(name: string, positions: ReadonlyMap<number, number>): Promise<{ events: number; oldest: number | null }> {
     return this.#ask('lag', { topic: this.#topic(name).id, positions: new Map(positions) })
+  }
+
+  async erase(
+    name: string,
+    positions: readonly Position[],
+    { keepOnceIds = false }: { readonly keepOnceIds?: boolean } = {},
+  ): Promise<number> {
+    const topic = this.#topic(name)
+    const offsets = positions.map(({ offset }) => offset).sort((a, b) => a - b)
+    let erased = 0
+    for (let at = 0; at < offsets.length; at += ERASED_AT_ONCE) {
+      const slice = offsets.slice(at, at + ERASED_AT_ONCE)
+      const { found } = await this.#ask('erase', { topic: topic.id, offsets: slice, keepOnceIds })
+      erased += found
+    }
+    return erased
+  }
+
+  async scrub(): Promise<void> {
+    this.#assertOpen()
+    for (let more = true; more; ) more = (await this.#ask('scrub', null)).more
   }
 
   async applyRetention(): Promise<void> {

@@ -10,6 +10,7 @@ import { getDomainWhatIf } from './get-domain-what-if.ts'
 import { getDomains } from './get-domains.ts'
 import { getFailure } from './get-failure.ts'
 import { getFailures } from './get-failures.ts'
+import { getForget } from './get-forget.ts'
 import { getGeneration } from './get-generation.ts'
 import { getGenerationDiff } from './get-generation-diff.ts'
 import { getGenerations } from './get-generations.ts'
@@ -33,6 +34,7 @@ import { getTlsReport } from './get-tls-report.ts'
 import { getTlsReports } from './get-tls-reports.ts'
 import { getTlsSummary } from './get-tls-summary.ts'
 import { postDomainTriage } from './post-domain-triage.ts'
+import { postForget } from './post-forget.ts'
 import { postGenerationCommand } from './post-generation-command.ts'
 import { postGenerations } from './post-generations.ts'
 import { postGenerationsRollback } from './post-generations-rollback.ts'
@@ -53,6 +55,8 @@ export const routes: readonly Route[] = [
   getRejects,
   postRejectsRetry,
   postRejectsCount,
+  postForget,
+  getForget,
   getStatus,
   getReportsUnfinished,
   getDomains,

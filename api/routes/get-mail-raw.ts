@@ -24,12 +24,14 @@ export const getMailRaw: Route = (server, context) => {
   server.get('/api/v1/mail/:id/raw', { schema }, async (request, reply) => {
     const reading = openReading(context, request.query, reply)
     const { id } = request.params
+    const { control } = context.replays
+    if (control.isUnread(id)) throw new ApiError('mail_erased')
     const named = 'mail_id = toFixedString(unhex({id:String}), 32)'
     const [place] = await reading.query<{ ingest_partition: number; ingest_offset: number }>(
       `SELECT ingest_partition, ingest_offset FROM (${shownMail(reading.tables, named)})`,
       { id },
     )
-    if (place === undefined) throw new ApiError('mail_unknown')
+    if (place === undefined) throw new ApiError(control.wasErased(id) ? 'mail_erased' : 'mail_unknown')
     const event = await mailEvent(context.log, reading.generation.topics.ingest, place)
     const bytes = event === null ? null : await mailBytes(event, context.blobs)
     if (bytes === null) throw new ApiError('mail_bytes_gone')

@@ -1,5 +1,6 @@
 /** Takes a mail and answers when it is durable. */
 import Type from 'typebox'
+import { blockedEvent } from '../../topics/deliver.ts'
 import { blobReference, ingestHeader, mailId } from '../../topics/ingest.ts'
 import type { Appended } from '../../topics/log.ts'
 import { ApiError } from '../errors.ts'
@@ -71,14 +72,24 @@ async function store(
 ): Promise<{ id: string; appended: Appended }> {
   try {
     const topic = context.generation().topics.ingest
-    const event =
-      bytes.length > context.inlineBytes ? await claimCheck(context, bytes, headers) : inline(bytes, headers)
-    const [appended] = await context.log.append(topic, [{ key: null, ...event }])
+    const event = await eventOf(context, bytes, headers)
+    const [appended] = await context.log.append(topic, [{ ...event, key: null }])
     return { id: event.onceId, appended: appended! }
   } catch (error) {
     context.metrics.appendFailures.inc({ code: error instanceof ApiError ? error.code : 'log' })
     throw error
   }
+}
+
+async function eventOf(context: RouteContext, bytes: Buffer, headers: Readonly<Record<string, string>>) {
+  const { control } = context.replays
+  if (control.leavesUnread()) {
+    const id = mailId(bytes)
+    if (control.isBlocked(id)) return blockedEvent(id, bytes.length)
+    // Taken now, it would be erased with the delivery before.
+    if (control.isBeingErased(id)) throw new ApiError('mail_being_erased', { retryAfter: 2 })
+  }
+  return bytes.length > context.inlineBytes ? claimCheck(context, bytes, headers) : inline(bytes, headers)
 }
 
 const inline = (value: Buffer, headers: Readonly<Record<string, string>>) => ({ value, headers, onceId: mailId(value) })

@@ -82,7 +82,8 @@ function oneOfIds(ids: readonly string[]): Condition {
 async function retryAll(context: RouteContext, reading: Reading, ids: readonly string[]): Promise<number> {
   let retried = 0
   for (let at = 0; at < ids.length; at += AT_ONCE) {
-    retried += await retrySome(context, reading, ids.slice(at, at + AT_ONCE))
+    const readable = ids.slice(at, at + AT_ONCE).filter((id) => !context.replays.control.isUnread(id))
+    retried += await retrySome(context, reading, readable)
   }
   return retried
 }

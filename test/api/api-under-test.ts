@@ -8,9 +8,11 @@ import type { ApiDependencies, Server } from '../../api/route.ts'
 import { createServer } from '../../api/server.ts'
 import type { StageStatus } from '../../api/stages.ts'
 import { openBlobFolder } from '../../edges/blob-folder.ts'
+import { openForgetting } from '../../generations/forget.ts'
 import { type EmbeddedStore, openEmbeddedStore } from '../../projections/embedded-store.ts'
 import { layoutOf, prepareStore } from '../../projections/schema.ts'
-import { topicSettings } from '../../topics/all.ts'
+import { type ControlEventType, topicSettings } from '../../topics/all.ts'
+import type { ControlState } from '../../topics/control-state.ts'
 import { type TableName, tableNames } from '../../topics/generation.ts'
 import { openSqliteLog } from '../../topics/sqlite-log.ts'
 import { begun } from './replays-under-test.ts'
@@ -49,10 +51,15 @@ export async function openApi(): Promise<ApiUnderTest> {
   for (const topic of topicSettings(options, generation)) await log.createTopic(topic)
   await prepareStore(store, layoutOf(generation), { log })
   const stages: StageStatus[] = []
+  const blobs = openBlobFolder(join(folder, 'blobs'))
+  const replays = await begun()
+  const append = async (type: ControlEventType, data: object) =>
+    replays.control.apply({ type: type.name, data } as Parameters<ControlState['apply']>[0])
+  const control = { state: replays.control, append }
   const dependencies: ApiDependencies = {
     log,
     store,
-    blobs: openBlobFolder(join(folder, 'blobs')),
+    blobs,
     generation: () => generation,
     generationNamed: (name) => (['g1', '1'].includes(name) ? { generation, gone: false } : null),
     observations: () => ({ answered: 2, unanswered: 1, hits: 7 }),
@@ -68,7 +75,8 @@ export async function openApi(): Promise<ApiUnderTest> {
     settle: async () => {},
     rebuilding: () => null,
     parserChanged: () => false,
-    replays: await begun(),
+    replays,
+    forgetting: openForgetting({ log, store, blobs, control, replays, retentionIngest: null, now: () => +NOW }),
     logger: pino({ level: 'error' }),
   }
   const servers: Server[] = []

@@ -49,6 +49,7 @@ beforeAll(async () => {
   await api.dependencies.replays.start(idOfRules(RULES), 'enriched')
   await createTables(api.store, api.dependencies.replays.control.generation('g2')!.generation)
   await fill()
+  await api.dependencies.forgetting!.begin([idOf('erased')], { reason: 'mail_id', block: false })
 })
 afterAll(() => api.close())
 
@@ -79,6 +80,7 @@ const examples: Readonly<Record<string, string>> = {
   '/api/v1/mail': '/api/v1/mail',
   '/api/v1/mail/{id}': `/api/v1/mail/${idOf('m')}`,
   '/api/v1/rejects': '/api/v1/rejects',
+  '/api/v1/forget/{erasure}': '/api/v1/forget/1',
   '/api/v1/status': '/api/v1/status',
   '/api/v1/reports/unfinished': '/api/v1/reports/unfinished',
   '/api/v1/domains': '/api/v1/domains?fields=sources',

@@ -100,9 +100,20 @@ export function testBlobs(name: string, makePlace: () => Promise<BlobPlace>): vo
       await second!.release()
     })
 
+    test('what is removed is gone, also what a cut put left of it, and can be put again', async () => {
+      await place.blobs.put(bytes)
+      await place.blobs.remove(sha256)
+      expect(await place.blobs.get(sha256)).toBeNull()
+      expect(await place.blobs.fetch(sha256, folder)).toBeNull()
+      await place.blobs.remove(sha256)
+      await place.blobs.put(bytes)
+      expect(Buffer.from((await place.blobs.get(sha256))!).equals(bytes)).toBe(true)
+    })
+
     test('a name that is no hash is refused', async () => {
       const traversal = '../../etc/passwd'
       await expect(async () => place.blobs.get(traversal)).rejects.toThrow('64 lower-case hex digits')
+      await expect(async () => place.blobs.remove(traversal)).rejects.toThrow('64 lower-case hex digits')
       await expect(async () => place.blobs.fetch(traversal, folder)).rejects.toThrow('64 lower-case hex digits')
     })
   })

@@ -1,4 +1,5 @@
 /** The fold of the control topic: which commands hold, which are void, and what they leave. */
+import { createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -205,5 +206,51 @@ describe('the control topic', () => {
     expect(changes).toBe(1)
     await first.close()
     await second.close()
+  })
+})
+
+describe('erasures', () => {
+  const id = (n: number) => createHash('sha256').update(String(n)).digest('hex')
+  const erased = (mail_ids: readonly string[], block = false): Event => ({
+    type: 'MailErased',
+    data: { at: ++clock, mail_ids: [...mail_ids], reason: 'mail_id', block },
+  })
+  const finished = (erasure: number): Event => ({ type: 'MailErasureFinished', data: { at: ++clock, erasure } })
+
+  test('leave a mail unread until they are finished, and for good when it is blocked', () => {
+    const state = firstOf(erased([id(1), id(2)]), erased([id(3)], true))
+    expect(state.unfinishedErasures().map(({ mailIds }) => mailIds)).toEqual([[id(1), id(2)], [id(3)]])
+    expect([1, 2, 3, 4].map((n) => state.isUnread(id(n)))).toEqual([true, true, true, false])
+    expect(state.apply(finished(1))).toMatchObject({ valid: true })
+    expect(state.apply(finished(2))).toMatchObject({ valid: true })
+    expect(state.unfinishedErasures()).toEqual([])
+    expect([1, 2, 3, 4].map((n) => state.isUnread(id(n)))).toEqual([false, false, true, false])
+    expect([1, 2, 3, 4].map((n) => state.wasErased(id(n)))).toEqual([true, true, true, false])
+    expect(state.erasures().map(({ number, mails, block }) => [number, mails, block])).toEqual([
+      [1, 2, false],
+      [2, 1, true],
+    ])
+  })
+
+  test('that are not there, or are finished, cannot be finished', () => {
+    const state = firstOf(erased([id(1)]), finished(1))
+    for (const number of [1, 2]) expect(state.apply(finished(number))).toMatchObject({ code: 'erasure_unknown' })
+  })
+
+  test('pass over what is no id, which somebody may have written', () => {
+    const state = firstOf(erased(['', 'x', 'AB'.repeat(32), id(1)]))
+    expect(state.unfinishedErasures()[0]!.mailIds).toEqual([id(1)])
+  })
+
+  test('of very many mails are remembered in little room, each of them', () => {
+    const state = firstOf()
+    const before = process.memoryUsage().arrayBuffers
+    for (let from = 0; from < 50_000; from += 5000) {
+      state.apply(erased(Array.from({ length: 5000 }, (_, i) => id(from + i))))
+      state.apply(finished(from / 5000 + 1))
+    }
+    expect(Array.from({ length: 50_000 }, (_, n) => state.wasErased(id(n))).every(Boolean)).toBe(true)
+    expect(Array.from({ length: 1000 }, (_, n) => state.wasErased(id(50_000 + n))).some(Boolean)).toBe(false)
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(50_000 * 32 * 6)
   })
 })

@@ -4,7 +4,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   type Appended,
   type Batch,
+  erasedHeader,
   type Gap,
+  isErased,
   type Log,
   LogClosed,
   type LogEvent,
@@ -512,6 +514,55 @@ export function logContract(name: string, makeBackend: () => Promise<LogBackend>
         stop.abort()
       }
       expect(await log.members(group)).toBe(0)
+    })
+
+    describe('erased events', () => {
+      const secret = (n: number): NewEvent => ({
+        key: `key ${n}`,
+        value: text(`secret ${n}`),
+        headers: { from: 'anna' },
+        onceId: `once ${n}`,
+      })
+      const shown = (events: readonly LogEvent[]) =>
+        events.map((event) => (isErased(event) ? 'erased' : textOf(event))).sort()
+
+      test('are empty, and offsets, timestamps, counts and all other events stay', async ({ skip }) => {
+        if (!log.canErase) return skip()
+        const appended = await log.append(topic, [0, 1, 2, 3, 4].map(secret))
+        const before = await followEvents(log, topic, 5)
+        const counts = async () => [await log.watermarks(topic), (await log.size(topic)).events]
+        const counted = await counts()
+        const gone = [appended[0]!, appended[3]!]
+        expect(await log.erase(topic, gone)).toBe(2)
+        for (const again of [false, true]) {
+          if (again) await reopen()
+          const after = await followEvents(log, topic, 5)
+          expect(shown(after)).toEqual(['erased', 'erased', 'secret 1', 'secret 2', 'secret 4'])
+          const places = ({ partition, offset, timestamp }: LogEvent) => ({ partition, offset, timestamp })
+          expect(after.map(places)).toEqual(before.map(places))
+          expect(await counts()).toEqual(counted)
+          const one = (await log.get(topic, gone[0]!.partition, gone[0]!.offset))!
+          expect({ key: one.key, headers: one.headers }).toEqual({ key: null, headers: { [erasedHeader]: 'true' } })
+        }
+        expect(await log.erase(topic, [...gone, { partition: 0, offset: 1_000_000 }])).toBe(2)
+        await log.scrub()
+        expect(shown(await followEvents(log, topic, 5))).toContain('secret 4')
+      })
+
+      test('may be appended again, unless their onceIds are kept', async ({ skip }) => {
+        if (!log.canErase) return skip()
+        const [first, second] = await log.append(topic, [secret(1), secret(2)])
+        await log.erase(topic, [first!])
+        await log.erase(topic, [second!], { keepOnceIds: true })
+        const again = await log.append(topic, [secret(1), secret(2)])
+        expect(again.map(({ duplicate }) => duplicate)).toEqual([false, true])
+      })
+
+      test('cannot be where the log is not ours to rewrite', async ({ skip }) => {
+        if (log.canErase) return skip()
+        await expect(log.erase(topic, [])).rejects.toThrow('retention')
+        await expect(log.scrub()).rejects.toThrow('broker')
+      })
     })
 
     test('an onceId is appended once: within a call, in later calls and after a restart', async ({ skip }) => {
