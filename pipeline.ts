@@ -18,6 +18,8 @@ import { readStages, type StageSource } from './api/stages.ts'
 import { CommandError, type Delivered, type IncomingMail, type Mailtrail, type OpenOptions } from './cli/command.ts'
 import { type Config, type Role, roleNames } from './config.ts'
 import { openAddressData } from './edges/addresses.ts'
+import type { ObserveKeysOptions } from './edges/key-observer.ts'
+import type { KeyDay } from './edges/observation-state.ts'
 import { type Observer, openObserver } from './edges/observer.ts'
 import { reobserve } from './edges/re-observe.ts'
 import { openResolver } from './edges/resolver.ts'
@@ -431,9 +433,20 @@ function processorMakers(
   const writer = new EventWriter(codec.ids())
   const { blobs } = ports
   return {
-    parseMail() {
-      pool ??= openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, workers: workersOf(config) })
-      return processors['parse-mail']({ pool, writer, spoolFolder, blobs })
+    parseMail({ generation }, isLive) {
+      pool ??= openParsePool({
+        schemaIds: codec.ids(),
+        spoolFolder,
+        limits,
+        authservIds: config.MAILTRAIL_AUTHSERV_ID,
+        workers: workersOf(config),
+      })
+      const keys = {
+        observe: (requests: readonly KeyDay[], options: ObserveKeysOptions) => observer.observeKeys(requests, options),
+        epoch: generation.epoch,
+        ask: isLive,
+      }
+      return processors['parse-mail']({ pool, writer, spoolFolder, blobs, keys })
     },
     enrich: ({ generation }, isLive) =>
       processors.enrich({

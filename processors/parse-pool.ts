@@ -14,6 +14,8 @@ export interface ParsePoolOptions {
   /** Must exist; large reports wait here. */
   readonly spoolFolder: string
   readonly limits: Limits
+  /** Names under which servers of ours write `Authentication-Results`; default none. */
+  readonly authservIds?: readonly string[]
   /** Worker threads; default one a core. */
   readonly workers?: number
   /** Time for one mail, plus the time per MB; default 60 s and 6 s. */
@@ -93,8 +95,8 @@ class WorkerPool implements ParsePool {
     this.#freeSlots = Array.from({ length: slots }, (_, slot) => slot)
     const begun = new SharedArrayBuffer(4 * (slots + 1))
     this.#begun = new Int32Array(begun)
-    const { schemaIds, spoolFolder, limits } = options
-    const data: ParseWorkerData = { schemaIds, spoolFolder, limits, begun }
+    const { schemaIds, spoolFolder, limits, authservIds = [] } = options
+    const data: ParseWorkerData = { schemaIds, spoolFolder, limits, authservIds, begun }
     this.#pool = new Piscina({
       filename: new URL(`./parse-worker${extname(import.meta.url)}`, import.meta.url).href,
       minThreads: workers,
