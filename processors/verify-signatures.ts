@@ -2,10 +2,11 @@
  * Whether DKIM signatures hold (RFC 6376, RFC 8301, RFC 8463), computed from the mail and the keys alone: nobody is
  * asked, and what is too old is measured by when the mail was received. The one file that knows `mailauth`.
  */
+import { createHash } from 'node:crypto'
 import type { AuthenticationReason } from '../topics/authentication.ts'
 import type { KeyObservation } from '../topics/observations.ts'
-import { type DkimSignature, readTags } from './formats/dkim-signatures.ts'
-import { normaliseDomain } from './formats/domain-names.ts'
+import { canonicalBody } from './formats/dkim-body.ts'
+import { type DkimSignature, keyName, readTags } from './formats/dkim-signatures.ts'
 
 export interface CheckedSignature {
   readonly domain: string
@@ -23,6 +24,11 @@ const LEAST_RSA_BITS = 1024
 const CLOCK_SECONDS = 86_400
 /** Fields of a header; each is compared with each name in `h=`. */
 const MAX_FIELDS = 2000
+
+interface Mail {
+  readonly fields: readonly Field[]
+  readonly body: Uint8Array
+}
 
 interface Candidate {
   readonly signature: DkimSignature
@@ -54,19 +60,20 @@ export async function verifySignatures(
   }
   const fields = candidates.length === 0 ? [] : fieldsOf(header)
   if (fields.length === 0 || fields.length > MAX_FIELDS) return checked
-  const reasons = await compute(bytes, fields, candidates, receivedAt)
+  const reasons = await compute({ fields, body: bodyOf(bytes, header) }, candidates, receivedAt)
   for (const [i, { place }] of candidates.entries()) checked[place] = { ...checked[place]!, reason: reasons[i]! }
   return checked
 }
 
 /** What can be said without computing anything; null when it must be computed. */
 function reasonBefore(
-  { name, algorithm, coversPart, signedAt, expiresAt }: DkimSignature,
+  { name, algorithm, bodyForm, coversPart, signedAt, expiresAt }: DkimSignature,
   key: KeyObservation | undefined,
   receivedAt: number,
 ): AuthenticationReason | null {
   if (key?.outcome === 'not_looked_up' || (name !== null && key === undefined)) return 'keys_not_looked_up'
   if (!ALGORITHMS.has(algorithm)) return 'algorithm_unusable'
+  if (bodyForm === null) return 'signature_unreadable'
   if (coversPart) return 'body_partly_signed'
   const received = receivedAt / 1000
   if ((expiresAt !== null && expiresAt < received) || (signedAt !== null && signedAt > received + CLOCK_SECONDS))
@@ -90,16 +97,39 @@ function recordOf(key: KeyObservation | undefined): { record: string; onlyTls: b
 type Verify = typeof import('mailauth/lib/dkim/verify.js')['dkimVerify']
 let verify: Verify | undefined
 
+/**
+ * Reasons for the candidates, in their order. The library gets the body in its canonical form, which stays the same when
+ * it is made canonical again: of any other body it makes one in time that grows with the square of its blanks.
+ */
 async function compute(
-  bytes: Uint8Array,
+  { fields, body }: Mail,
+  candidates: readonly Candidate[],
+  receivedAt: number,
+): Promise<AuthenticationReason[]> {
+  const reasons = candidates.map((): AuthenticationReason => 'body_changed')
+  for (const form of ['relaxed', 'simple'] as const) {
+    const ofForm = candidates.filter(({ signature }) => signature.bodyForm === form)
+    if (ofForm.length === 0) continue
+    const canonical = canonicalBody(body, form)
+    const bodyHash = createHash('sha256').update(canonical).digest('base64')
+    const open = ofForm.filter(({ signature }) => signature.bodyHash === bodyHash)
+    if (open.length === 0) continue
+    const results = await verifyHeaders(fields, canonical, open, receivedAt)
+    for (const [i, candidate] of open.entries()) reasons[candidates.indexOf(candidate)] = results[i]!
+  }
+  return reasons
+}
+
+async function verifyHeaders(
   fields: readonly Field[],
+  body: Uint8Array,
   candidates: readonly Candidate[],
   receivedAt: number,
 ): Promise<AuthenticationReason[]> {
   // Loading it takes a tenth of a second, and many installations never see a key.
   verify ??= (await import('mailauth/lib/dkim/verify.js')).dkimVerify
   const records = new Map(candidates.map(({ signature, record }) => [signature.name, record]))
-  const { results } = await verify(withCrLf(withoutOthers(bytes, fields, candidates)), {
+  const { results } = await verify(Buffer.concat([headerOf(fields, candidates), CRLF, body]), {
     strict: true,
     minBitLength: LEAST_RSA_BITS,
     curTime: new Date(receivedAt),
@@ -113,8 +143,7 @@ async function compute(
     // The library must have seen the signatures that were found here, and no other: each result is about one of them.
     const isOfThis =
       results.length === candidates.length &&
-      signature.name ===
-        `${normaliseDomain(result?.selector ?? '')}._domainkey.${normaliseDomain(result?.signingDomain ?? '')}`
+      signature.name === keyName(result?.selector ?? '', result?.signingDomain ?? '')
     return isOfThis ? reasonOf(result!.status) : 'signature_unreadable'
   })
 }
@@ -164,12 +193,13 @@ function fieldsOf(header: string): Field[] {
 }
 
 const SPARE = /^(dkim-signature|arc-[a-z-]+)[ \t]*:/i
+const CRLF = Buffer.from('\r\n')
 
 /**
- * The mail with the candidates' signatures only, and without what else would cost time and proves nothing: other
+ * The header with the candidates' signatures only, and without what else would cost time and proves nothing: other
  * signatures and chains of ARC, unless a candidate covers them. An mbox line in front is no field.
  */
-function withoutOthers(bytes: Uint8Array, fields: readonly Field[], candidates: readonly Candidate[]): Buffer {
+function headerOf(fields: readonly Field[], candidates: readonly Candidate[]): Buffer {
   const starts = new Set(candidates.map(({ signature }) => signature.start))
   const signed = new Set(candidates.flatMap(({ signature }) => signature.signedFields.toLowerCase().split(':')))
   const kept = fields.filter(({ start, text }) => {
@@ -178,26 +208,14 @@ function withoutOthers(bytes: Uint8Array, fields: readonly Field[], candidates: 
     if (name === undefined || starts.has(start)) return true
     return name !== 'dkim-signature' && signed.has(name)
   })
-  const last = fields.at(-1)!
-  const header = Buffer.from(kept.map(({ text }) => text).join(''), 'latin1')
-  return Buffer.concat([header, bytes.subarray(last.start + last.text.length)])
+  const text = kept.map((field) => field.text.replace(/\r?\n/g, '\r\n')).join('')
+  return Buffer.from(text.endsWith('\n') ? text : `${text}\r\n`, 'latin1')
 }
 
-const [CR, LF] = [13, 10]
-
-/** Mail with bare LFs gets CRs, as on the wire; in one go, for the library would take it line by line. */
-function withCrLf(mail: Buffer): Buffer {
-  let bare = 0
-  for (let at = mail.indexOf(LF); at !== -1; at = mail.indexOf(LF, at + 1)) if (mail[at - 1] !== CR) bare++
-  if (bare === 0) return mail
-  const whole = Buffer.allocUnsafe(mail.length + bare)
-  let [from, to] = [0, 0]
-  for (let at = mail.indexOf(LF); at !== -1; at = mail.indexOf(LF, at + 1)) {
-    if (mail[at - 1] === CR) continue
-    to += mail.copy(whole, to, from, at)
-    whole[to++] = CR
-    from = at
-  }
-  mail.copy(whole, to, from)
-  return whole
+/** What follows the header block and its empty line. */
+function bodyOf(bytes: Uint8Array, header: string): Uint8Array {
+  const start = bytes[header.length] === CR ? header.length + 2 : header.length + 1
+  return bytes.subarray(Math.min(start, bytes.length))
 }
+
+const CR = 13

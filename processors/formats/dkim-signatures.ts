@@ -2,6 +2,7 @@
  * The DKIM-Signature fields of a mail (RFC 6376 §3.5): who says to have signed, and where the key lies. Only what is
  * needed to ask for keys and to leave out what can prove nothing; whether a signature holds is computed elsewhere.
  */
+import type { BodyForm } from './dkim-body.ts'
 import { normaliseDomain } from './domain-names.ts'
 
 /** Larger header blocks are refused by the reader of mails. */
@@ -22,6 +23,10 @@ export interface DkimSignature {
   /** Seconds since 1970 UTC; null when not said. */
   readonly signedAt: number | null
   readonly expiresAt: number | null
+  /** How the body is hashed (`c=`); null when in no way that is known. */
+  readonly bodyForm: BodyForm | null
+  /** SHA-256 of the body, Base64, as stated. */
+  readonly bodyHash: string
   /** The body is covered up to a length only (`l=`). */
   readonly coversPart: boolean
   /** Names in `h=`, as written. */
@@ -70,14 +75,17 @@ export function keyNames(signatures: readonly DkimSignature[]): string[] {
 function readSignature(text: string, start: number, end: number): DkimSignature | null {
   const tags = readTags(text)
   const domain = normaliseDomain(unicode(tags.get('d') ?? ''))
-  const selector = normaliseDomain(unicode(tags.get('s') ?? ''))
-  if (domain === null || selector === null) return null
+  const selector = tags.get('s') ?? ''
+  if (domain === null || selector === '') return null
   const signedFields = tags.get('h') ?? ''
   if (signedFields.split(':').length > MAX_SIGNED_FIELDS) return null
-  const name = `${selector}._domainkey.${domain}`
+  const name = keyName(selector, domain)
+  const form = (tags.get('c') ?? '').toLowerCase().split('/')[1] ?? 'simple'
   return {
     domain,
     name: isName(name) ? name : null,
+    bodyForm: form === 'relaxed' || form === 'simple' ? form : null,
+    bodyHash: tags.get('bh') ?? '',
     algorithm: (tags.get('a') ?? '').toLowerCase(),
     signedAt: secondsOf(tags.get('t')),
     expiresAt: secondsOf(tags.get('x')),
@@ -86,6 +94,11 @@ function readSignature(text: string, start: number, end: number): DkimSignature 
     start,
     end,
   }
+}
+
+/** `SELECTOR._domainkey.DOMAIN`: lower case, A-labels. */
+export function keyName(selector: string, domain: string): string {
+  return `${normaliseDomain(unicode(selector))}._domainkey.${normaliseDomain(unicode(domain))}`
 }
 
 /** A tag list (RFC 6376 §3.2), white space left out: no value that is read here may hold any. */
