@@ -38,7 +38,8 @@ export interface AuthenticatedRow {
 
 export function authenticationOf(row: AuthenticatedRow): Static<typeof facts> {
   const { authentication: authenticated, authentication_reason: reason, authentication_domain: domain } = row
-  const { text: explanation } = authenticationReasons[reason]
+  // A later version may have written the event, with a reason that is not known here.
+  const { text: explanation } = authenticationReasons[reason] ?? authenticationReasons.not_checked
   return { authenticated, authentication: { reason, explanation, domain: said(domain) } }
 }
 
