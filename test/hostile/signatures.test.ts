@@ -22,11 +22,12 @@ async function check(
 }
 const octets = (text: string) => Buffer.from(text, 'latin1')
 
-test('of a thousand signatures five are looked at', async () => {
+test('of as many signatures as a header holds five are looked at, and of a thousand none', async () => {
   const fakes = Array.from({ length: 1000 }, (_, n) =>
     genuine.slice(0, genuine.indexOf('From:')).replace('s=s1', `s=x${n}`),
   )
-  const { reasons, names, seconds } = await check(octets(fakes.join('') + genuine))
+  const { reasons, names, seconds } = await check(octets(fakes.slice(0, 300).join('') + genuine))
+  expect(await check(octets(fakes.join('') + genuine))).toMatchObject({ reasons: [], names: [] })
   expect(reasons).toHaveLength(MAX_SIGNATURES)
   expect(names).toHaveLength(MAX_SIGNATURES)
   expect(reasons).not.toContain('signature_aligned')
@@ -50,7 +51,7 @@ for (const [name, piece] of Object.entries(bodies))
       const forged = header.replace(/bh=[^;]+;/, `bh=${bodyHash};`).replace('relaxed/relaxed', `relaxed/${form}`)
       const { reasons, seconds } = await check(Buffer.concat([octets(forged), body]))
       expect(reasons).toEqual(['signature_invalid'])
-      expect(seconds).toBeLessThan(20)
+      expect(seconds).toBeLessThan(10)
     }
   })
 
