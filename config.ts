@@ -199,6 +199,18 @@ function redactionList(value: string): readonly (typeof redactions)[number][] {
   })
 }
 
+/** Names of mail servers as they write them into Authentication-Results, in lower case; none when not set. */
+function authservIds(value: string): readonly string[] {
+  const ids = value
+    .split(',')
+    .map((id) => id.trim().toLowerCase())
+    .filter((id) => id !== '')
+  for (const id of ids)
+    if (!/^[a-z0-9._:-]{1,255}$/.test(id))
+      throw new ConfigError('must be names of mail servers as they write them, such as mx1.example.org,mx2.example.org')
+  return ids
+}
+
 export const settings = {
   MAILTRAIL_DATA: setting('Folder for everything that is kept', './data', (value) => resolve(value)),
   MAILTRAIL_LISTEN: setting('Address of the HTTP interface', '127.0.0.1:7489', listenAddress),
@@ -247,9 +259,14 @@ export const settings = {
     (value) => (value === '' ? null : resolve(value)),
   ),
   MAILTRAIL_RESOLVERS: setting(
-    'Name servers for the names of addresses, as HOST:PORT,…; system = those of the machine; off = no look-ups',
+    'Name servers for the names of addresses and the keys of signatures, as HOST:PORT,…; system = those of the machine; off = no look-ups',
     'system',
     resolvers,
+  ),
+  MAILTRAIL_AUTHSERV_ID: setting(
+    'Mail servers of ours whose Authentication-Results are believed, by the names that they write there; none = no server',
+    '',
+    authservIds,
   ),
   MAILTRAIL_KEEP_FORMER: setting('How long a generation that was live can be gone back to', '7d', duration),
   MAILTRAIL_WORKERS: setting('Threads that read mail; 0 = one a core', '0', wholeNumber),

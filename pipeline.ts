@@ -19,6 +19,8 @@ import { readStages, type StageSource } from './api/stages.ts'
 import { CommandError, type Delivered, type IncomingMail, type Mailtrail, type OpenOptions } from './cli/command.ts'
 import { type Config, type Role, roleNames } from './config.ts'
 import { openAddressData } from './edges/addresses.ts'
+import type { ObserveKeysOptions } from './edges/key-observer.ts'
+import type { KeyDay } from './edges/observation-state.ts'
 import { type Observer, openObserver } from './edges/observer.ts'
 import { reobserve } from './edges/re-observe.ts'
 import { openResolver } from './edges/resolver.ts'
@@ -472,9 +474,21 @@ function processorMakers(
   const writer = new EventWriter(codec.ids(), redaction)
   const { blobs } = ports
   return {
-    parseMail() {
-      pool ??= openParsePool({ schemaIds: codec.ids(), spoolFolder, limits, redaction, workers: workersOf(config) })
-      return processors['parse-mail']({ pool, writer, spoolFolder, blobs, unread: control.state })
+    parseMail({ generation }, isLive) {
+      pool ??= openParsePool({
+        schemaIds: codec.ids(),
+        spoolFolder,
+        limits,
+        redaction,
+        authservIds: config.MAILTRAIL_AUTHSERV_ID,
+        workers: workersOf(config),
+      })
+      const keys = {
+        observe: (requests: readonly KeyDay[], options: ObserveKeysOptions) => observer.observeKeys(requests, options),
+        epoch: generation.epoch,
+        ask: isLive,
+      }
+      return processors['parse-mail']({ pool, writer, spoolFolder, blobs, keys, unread: control.state })
     },
     enrich: ({ generation }, isLive) =>
       processors.enrich({

@@ -1,5 +1,6 @@
 /** What answers say of an aggregate report. */
 import Type, { type Static } from 'typebox'
+import { type AuthenticatedRow, authenticationFacts, authenticationOf } from './authentication-answer.ts'
 import { isoSeconds, said, type Warned, warningsOf } from './said.ts'
 import { closed, count, day, hexId, instant, messageSums, nullable, text, warning } from './schemas.ts'
 import { messageColumns } from './sums.ts'
@@ -44,10 +45,11 @@ export const dmarcReportFacts = {
   part: Type.String({ description: 'where in the mail' }),
   warnings: Type.Array(warning),
   parser_version: Type.String(),
+  ...authenticationFacts,
 }
 const facts = Type.Object(dmarcReportFacts)
 
-export interface DmarcReportRow extends Warned, Record<keyof typeof messageSums, number> {
+export interface DmarcReportRow extends Warned, AuthenticatedRow, Record<keyof typeof messageSums, number> {
   readonly key: string
   readonly mail: string
   readonly policy_domain: string
@@ -121,5 +123,6 @@ export function dmarcReportFactsOf(row: DmarcReportRow): Static<typeof facts> {
     part: row.part,
     warnings: warningsOf(row),
     parser_version: row.parser_version,
+    ...authenticationOf(row),
   }
 }

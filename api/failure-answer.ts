@@ -1,5 +1,6 @@
 /** What answers say of a failure report. */
 import Type, { type Static } from 'typebox'
+import { type AuthenticatedRow, authenticationFacts, authenticationOf } from './authentication-answer.ts'
 import { said, type Warned, warningsOf } from './said.ts'
 import { count, day, hexId, instant, text, warning } from './schemas.ts'
 
@@ -28,6 +29,7 @@ export const failureFacts = {
   from: text(),
   warnings: Type.Array(warning),
   parser_version: Type.String(),
+  ...authenticationFacts,
 }
 const facts = Type.Object(failureFacts)
 
@@ -35,7 +37,7 @@ const facts = Type.Object(failureFacts)
 export const failureColumns =
   '* EXCEPT (failure_id, mail_id), lower(hex(failure_id)) AS id, lower(hex(mail_id)) AS mail'
 
-export interface FailureRow extends Warned {
+export interface FailureRow extends Warned, AuthenticatedRow {
   readonly id: string
   readonly mail: string
   readonly day: string
@@ -87,5 +89,6 @@ export function failureFactsOf(row: FailureRow): Static<typeof facts> {
     from: said(row.from),
     warnings: warningsOf(row),
     parser_version: row.parser_version,
+    ...authenticationOf(row),
   }
 }

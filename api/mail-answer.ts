@@ -1,5 +1,6 @@
 /** What answers say of a mail. */
 import Type, { type Static } from 'typebox'
+import { type AuthenticatedRow, authenticationFacts, authenticationOf } from './authentication-answer.ts'
 import { said, type Warned, warningsOf } from './said.ts'
 import { closed, count, day, hexId, instant, text, warning } from './schemas.ts'
 
@@ -30,6 +31,7 @@ export const mailFacts = {
   rejected: count('parts that could not be read'),
   warnings: Type.Array(warning),
   parser_version: Type.String(),
+  ...authenticationFacts,
 }
 const facts = Type.Object(mailFacts)
 
@@ -37,7 +39,7 @@ const facts = Type.Object(mailFacts)
 export const mailColumns = `* EXCEPT (mail_id, found_key), lower(hex(mail_id)) AS id,
   arrayMap(key -> lower(hex(key)), found_key) AS found_id, toDate(received_at) AS day`
 
-export interface MailRow extends Warned {
+export interface MailRow extends Warned, AuthenticatedRow {
   readonly id: string
   readonly day: string
   readonly received_at: string
@@ -81,5 +83,6 @@ export function mailFactsOf(row: MailRow): Static<typeof facts> {
     rejected: row.rejected,
     warnings: warningsOf(row),
     parser_version: row.parser_version,
+    ...authenticationOf(row),
   }
 }

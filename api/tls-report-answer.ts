@@ -1,5 +1,6 @@
 /** What answers say of a TLS report. */
 import Type, { type Static } from 'typebox'
+import { type AuthenticatedRow, authenticationFacts, authenticationOf } from './authentication-answer.ts'
 import { isoSeconds, said, type Warned, warningsOf } from './said.ts'
 import { count, day, hexId, instant, text, warning } from './schemas.ts'
 
@@ -22,10 +23,11 @@ export const tlsReportFacts = {
   part: Type.String({ description: 'where in the mail' }),
   warnings: Type.Array(warning),
   parser_version: Type.String(),
+  ...authenticationFacts,
 }
 const facts = Type.Object(tlsReportFacts)
 
-export interface TlsReportRow extends Warned {
+export interface TlsReportRow extends Warned, AuthenticatedRow {
   readonly key: string
   readonly mail: string
   readonly day: string
@@ -65,5 +67,6 @@ export function tlsReportFactsOf(row: TlsReportRow): Static<typeof facts> {
     part: row.part,
     warnings: warningsOf(row),
     parser_version: row.parser_version,
+    ...authenticationOf(row),
   }
 }

@@ -87,11 +87,13 @@ function factStatements(
        ['DE', 'US', 'FR', 'NL', 'CN', 'BR'][1 + ${host} % 6]
      ${fromRecords}`,
     `INSERT INTO ${tables.dmarc_reports} (policy_domain, day, report_key, variant, received_at, mail_id, part, org,
-       org_name, report_id, p, pct, records, messages, passed, failed, parser_version)
+       org_name, report_id, p, pct, records, messages, passed, failed, parser_version,
+       authentication, authentication_reason)
      SELECT ${report.domain}, ${report.day}, ${report.key}, ${report.variant},
        toDateTime64(1790000000 + number, 3, 'UTC'), SHA256(concat('m', toString(number))), '1',
        ${org('number')} AS org, org, toString(cityHash64(number, 11)), 'none', 100, ${RECORDS_A_REPORT},
-       cityHash64(number, 6) % 10000, cityHash64(number, 6) % 9000, cityHash64(number, 6) % 1000, '1'
+       cityHash64(number, 6) % 10000, cityHash64(number, 6) % 9000, cityHash64(number, 6) % 1000, '1',
+       'none', 'not_checked'
      ${fromReports}`,
   ]
 }

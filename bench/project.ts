@@ -13,6 +13,7 @@ import { layoutOf, recreateStore } from '../projections/schema.ts'
 import { ProjectionState } from '../projections/state.ts'
 import { winningDmarcRecords, winningDmarcReports, winningDmarcReportsOfMany } from '../projections/winners.ts'
 import { eventTypes, topicSettings } from '../topics/all.ts'
+import { NOT_CHECKED } from '../topics/authentication.ts'
 import { EventCodec } from '../topics/avro.ts'
 import { eventId, hashOf } from '../topics/cause.ts'
 import { firstGeneration } from '../topics/generation.ts'
@@ -146,6 +147,7 @@ function closingOf(chunk: DmarcRecordsRead, records: number): DmarcReportRead {
     records,
     totals: { messages: records, passed: records, full_pass: records, dkim_only: 0, spf_only: 0, failed: 0, ...none },
     warnings: [],
+    ...NOT_CHECKED,
   }
 }
 

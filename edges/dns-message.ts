@@ -4,7 +4,7 @@
  */
 import { type DecodedPacket, decode, encode, RECURSION_DESIRED, type SoaAnswer } from 'dns-packet'
 
-export type QuestionType = 'PTR' | 'A' | 'AAAA'
+export type QuestionType = 'PTR' | 'A' | 'AAAA' | 'TXT'
 
 export interface Question {
   /** Lower case, no trailing dot. */
@@ -12,7 +12,7 @@ export interface Question {
   readonly type: QuestionType
 }
 
-/** What a server said: names (PTR) or addresses (A, AAAA), none when there are none. */
+/** What a server said: names (PTR), addresses (A, AAAA) or texts (TXT), none when there are none. */
 export interface Answer {
   readonly values: readonly string[]
   /** The name goes on under this one, and the answer did not hold what lies there. */
@@ -105,7 +105,7 @@ function readAnswer(
       if ((record.type !== question.type && record.type !== 'CNAME') || canonical(record.name) !== owner) continue
       ttlSeconds = Math.min(ttlSeconds, record.ttl ?? 0)
       if (record.type === 'CNAME') alias = canonical(record.data)
-      else values.push(record.data as string)
+      else values.push(record.type === 'TXT' ? joinedText(record.data) : (record.data as string))
     }
     if (values.length > 0) return { values, alias: null, ttlSeconds }
     if (alias === null) {
@@ -118,6 +118,12 @@ function readAnswer(
     if (passed.has(alias) || passed.size > MAX_ALIASES) return { values: [], alias: null, ttlSeconds }
     owner = alias
   }
+}
+
+/** The strings of a TXT record as one (RFC 6376 §3.6.2.2), octets as Latin-1 characters. */
+function joinedText(strings: string | Buffer | readonly (string | Buffer)[]): string {
+  const list = Array.isArray(strings) ? strings : [strings]
+  return list.map((one: string | Buffer) => (typeof one === 'string' ? one : one.toString('latin1'))).join('')
 }
 
 /** RFC 2308 §5: the lesser of the SOA record's own TTL and its MINIMUM field. */

@@ -1,13 +1,14 @@
 /** Answers as events: each holds addresses of one day whose partition is the same, which a key out of them leads to. */
 import { PARTITIONS } from '../topics/all.ts'
+import type { EventData } from '../topics/avro.ts'
 import type { NewEvent } from '../topics/log.ts'
-import { AddressesObserved } from '../topics/observations.ts'
+import { AddressesObserved, type KeyObservation, KeyObserved } from '../topics/observations.ts'
 import { partitionOf } from '../topics/partition.ts'
 import type { DatedObservation } from './observation-state.ts'
 
 /** The part of `EventCodec` that writes. */
 export interface ObservationWriter {
-  encode(type: typeof AddressesObserved, data: AddressesObserved): Uint8Array
+  encode<T extends typeof AddressesObserved | typeof KeyObserved>(type: T, data: EventData<T>): Uint8Array
 }
 
 export interface AboutObservations {
@@ -71,6 +72,17 @@ export function observationEvents(
     return { key: addresses[0]!.address, value: codec.encode(AddressesObserved, data), timestamp: about.observedAt }
   })
   return { events, order }
+}
+
+/** A key has an event of its own: they are few. */
+export function keyEvent(
+  codec: ObservationWriter,
+  about: Pick<AboutObservations, 'epoch' | 'observedAt'>,
+  day: string,
+  key: KeyObservation,
+): NewEvent {
+  const data: KeyObserved = { epoch: about.epoch, day, observed_at: about.observedAt, ...key }
+  return { key: key.name, value: codec.encode(KeyObserved, data), timestamp: about.observedAt }
 }
 
 function sizeOf({ ptr, as_name }: DatedObservation['observation']): number {

@@ -3,8 +3,14 @@
  * says what was first. Answers of our own are appended here too, and known to stand only once the fold has come by.
  */
 import type { Log, LogEvent, NewEvent } from '../topics/log.ts'
-import { type AddressesObserved, type AddressObservation, AddressesObserved as Type } from '../topics/observations.ts'
-import type { DatedObservation, ObservationState } from './observation-state.ts'
+import {
+  type AddressesObserved,
+  AddressesObserved as AddressesType,
+  type AddressObservation,
+  type KeyObserved,
+  KeyObserved as KeyType,
+} from '../topics/observations.ts'
+import type { DatedKey, DatedObservation, ObservationState } from './observation-state.ts'
 
 /** The part of `EventCodec` that reads, asking the registry for schemas of other versions. */
 export interface ObservationReader {
@@ -23,6 +29,20 @@ interface Own {
   readonly epoch: number
   readonly rows: readonly DatedObservation[]
   readonly settle: (standing: readonly AddressObservation[]) => void
+}
+
+/** What is in one event: addresses, or a key. */
+interface Content {
+  readonly epoch: number
+  readonly rows: readonly DatedObservation[]
+  readonly keys?: readonly DatedKey[]
+}
+
+interface Batch {
+  readonly epoch: number
+  readonly rows: DatedObservation[]
+  readonly keys: DatedKey[]
+  readonly own: [number, Own][]
 }
 
 interface Waiter {
@@ -81,23 +101,25 @@ export class ObservationFold {
 
   async #take(events: readonly LogEvent[]): Promise<void> {
     const { state } = this.#options
-    const batches: { readonly epoch: number; readonly rows: DatedObservation[]; readonly own: [number, Own][] }[] = []
+    const batches: Batch[] = []
     const positions = new Map<number, number>()
     for (const event of events) {
       const key = `${event.partition} ${event.offset}`
       const own = this.#own.get(key)
       this.#own.delete(key)
-      const { epoch, rows } = own ?? (await this.#read(event))
+      const { epoch, rows, keys = [] }: Content = own ?? (await this.#read(event))
       positions.set(event.partition, event.offset + 1)
       let batch = batches.at(-1)
       if (batch?.epoch !== epoch) {
-        batch = { epoch, rows: [], own: [] }
+        batch = { epoch, rows: [], keys: [], own: [] }
         batches.push(batch)
       }
       if (own !== undefined) batch.own.push([batch.rows.length, own])
       for (const row of rows) batch.rows.push(row)
+      for (const key of keys) batch.keys.push(key)
     }
-    for (const [i, { epoch, rows, own }] of batches.entries()) {
+    for (const [i, { epoch, rows, keys, own }] of batches.entries()) {
+      if (keys.length > 0) await state.keepKeys(epoch, keys)
       // Positions with the last rows: what a crash leaves half kept is then folded again, and the first still stands.
       const isLast = i === batches.length - 1
       const standing = await state.keepObservations(epoch, rows, isLast ? positions : new Map())
@@ -106,9 +128,13 @@ export class ObservationFold {
     for (const [partition, next] of positions) this.#positions.set(partition, next)
   }
 
-  async #read({ value, partition, offset }: LogEvent): Promise<Pick<Own, 'epoch' | 'rows'>> {
+  async #read({ value, partition, offset }: LogEvent): Promise<Content> {
     const { type, data } = await this.#options.codec.read(value)
-    if (type !== Type.name)
+    if (type === KeyType.name) {
+      const { epoch, day, name, outcome, records } = data as KeyObserved // the type was just compared
+      return { epoch, rows: [], keys: [{ day, key: { name, outcome, records } }] }
+    }
+    if (type !== AddressesType.name)
       throw new Error(
         `Event ${offset} in partition ${partition} of observations is a ${type}; nothing writes that here.`,
       )
@@ -162,6 +188,14 @@ export class ObservationFold {
     }
     if (result.includes(undefined)) throw new Error('An answer was folded and is not in the state; that is a fault.')
     return result as AddressObservation[] // none is undefined, as was just looked
+  }
+
+  /** Appends events about keys. Resolves when they are folded: the state then says what stands. */
+  async appendKeys(events: readonly NewEvent[], signal: AbortSignal): Promise<void> {
+    const ends = new Map<number, number>()
+    for (const { partition, offset } of await this.#options.log.append(this.#options.topic, events))
+      ends.set(partition, Math.max(ends.get(partition) ?? 0, offset + 1))
+    await this.#reach(ends, signal)
   }
 
   #hasReached(positions: ReadonlyMap<number, number>): boolean {

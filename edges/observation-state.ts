@@ -1,5 +1,5 @@
 /** What the observer needs of `State` (`state/state.ts`): that folder is not this one's to import. */
-import type { AddressObservation } from '../topics/observations.ts'
+import type { AddressObservation, KeyObservation } from '../topics/observations.ts'
 
 export interface AddressDay {
   /** YYYY-MM-DD, UTC day of receipt. */
@@ -12,6 +12,17 @@ export interface DatedObservation {
   readonly observation: AddressObservation
 }
 
+export interface KeyDay {
+  readonly day: string
+  /** SELECTOR._domainkey.DOMAIN */
+  readonly name: string
+}
+
+export interface DatedKey {
+  readonly day: string
+  readonly key: KeyObservation
+}
+
 export interface ObservationState {
   observationPositions(): Promise<ReadonlyMap<number, number>>
   findObservations(epoch: number, wanted: readonly AddressDay[]): Promise<(AddressObservation | undefined)[]>
@@ -20,5 +31,7 @@ export interface ObservationState {
     rows: readonly DatedObservation[],
     positions: ReadonlyMap<number, number>,
   ): Promise<AddressObservation[]>
+  findKeys(epoch: number, wanted: readonly KeyDay[]): Promise<(KeyObservation | undefined)[]>
+  keepKeys(epoch: number, rows: readonly DatedKey[]): Promise<void>
   forgetObservations(): Promise<void>
 }

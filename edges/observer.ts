@@ -5,11 +5,13 @@
  */
 
 import type { Log } from '../topics/log.ts'
-import type { AddressObservation } from '../topics/observations.ts'
+import type { AddressObservation, KeyObservation } from '../topics/observations.ts'
 import type { AddressData } from './addresses.ts'
+import { ended } from './ended.ts'
+import { KeyObserver, type ObserveKeysOptions } from './key-observer.ts'
 import { type ObservationWriter, observationEvents } from './observation-events.ts'
 import { ObservationFold, type ObservationReader } from './observation-fold.ts'
-import type { AddressDay, ObservationState } from './observation-state.ts'
+import type { AddressDay, KeyDay, ObservationState } from './observation-state.ts'
 import type { LookUp, Resolver } from './resolver.ts'
 
 export interface ObserverOptions {
@@ -61,6 +63,8 @@ export interface Observer {
   refresh(onProgress?: (done: number, total: number) => void): Promise<void>
   /** An answer for each request, in their order. Rejects when the log or the state fails, or the signal aborts. */
   observe(requests: readonly AddressDay[], options: ObserveOptions): Promise<AddressObservation[]>
+  /** The same of keys of DKIM. */
+  observeKeys(requests: readonly KeyDay[], options: ObserveKeysOptions): Promise<KeyObservation[]>
   counters(): ObserverCounters
   close(): Promise<void>
 }
@@ -74,6 +78,7 @@ export function openObserver(options: ObserverOptions): Observer {
 class AddressObserver implements Observer {
   readonly #options: ObserverOptions
   readonly #fold: ObservationFold
+  readonly #keys: KeyObserver
   readonly #counters = { asked: 0, answered: 0, unanswered: 0, hits: 0, recorded: 0 }
   #refreshed: Promise<void> | undefined
 
@@ -81,6 +86,7 @@ class AddressObserver implements Observer {
     this.#options = options
     const { log, topic, codec, state } = options
     this.#fold = new ObservationFold({ log, topic, codec, state })
+    this.#keys = new KeyObserver({ ...options, fold: this.#fold })
     // Whoever asks about an address hears that the data could not be opened; until then nobody listens.
     if (options.data instanceof Promise) options.data.catch(() => undefined)
   }
@@ -95,7 +101,13 @@ class AddressObserver implements Observer {
   }
 
   async close(): Promise<void> {
+    await this.#keys.close()
     await this.#fold.close()
+  }
+
+  async observeKeys(requests: readonly KeyDay[], options: ObserveKeysOptions): Promise<KeyObservation[]> {
+    await this.refresh()
+    return this.#keys.observe(requests, options)
   }
 
   async observe(requests: readonly AddressDay[], options: ObserveOptions): Promise<AddressObservation[]> {
@@ -206,20 +218,6 @@ class AddressObserver implements Observer {
     this.#counters.unanswered += distinct.length - answered
     return answers
   }
-}
-
-/** Resolves after some time, or as soon as one of the signals aborts. Leaves no timer and no listener behind then. */
-function ended(milliseconds: number, ...signals: readonly AbortSignal[]): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer)
-      for (const signal of signals) signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, milliseconds)
-    for (const signal of signals) signal.addEventListener('abort', end)
-    if (signals.some(({ aborted }) => aborted)) end()
-  })
 }
 
 /** Each address and day once, and for each of the missing places which one it is. */

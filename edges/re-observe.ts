@@ -1,9 +1,9 @@
 /**
- * Asks the outside world anew about every address that was ever observed, under a new epoch. What the epoch has already is
+ * Asks the outside world anew about every address and every key that was ever observed, under a new epoch. What the epoch has already is
  * not asked about again, so that one that was cut off goes on where it was.
  */
 import type { Log } from '../topics/log.ts'
-import type { AddressesObserved } from '../topics/observations.ts'
+import { type AddressesObserved, type KeyObserved, KeyObserved as KeyType } from '../topics/observations.ts'
 import type { ObservationReader } from './observation-fold.ts'
 import type { Observer } from './observer.ts'
 
@@ -36,11 +36,15 @@ export async function reobserve(options: ReobserveOptions): Promise<void> {
   let failure: unknown
   const underWay = new Set<Promise<void>>()
   const ask = async (value: Uint8Array) => {
-    const { data } = await codec.read(value)
-    const { epoch: before, day, addresses } = data as AddressesObserved // nothing else is on the topic; the fold checks it
-    if (before < epoch) {
+    const { type, data } = await codec.read(value)
+    const { epoch: before, day } = data as AddressesObserved | KeyObserved // the fold checks that nothing else is there
+    const options = { epoch, ask: true, budgetMilliseconds: BUDGET_MILLISECONDS, signal }
+    if (before < epoch && type === KeyType.name) {
+      await observer.observeKeys([{ day, name: (data as KeyObserved).name }], options)
+    } else if (before < epoch) {
+      const { addresses } = data as AddressesObserved
       const requests = addresses.map(({ address }) => ({ day, address }))
-      await observer.observe(requests, { epoch, ask: true, budgetMilliseconds: BUDGET_MILLISECONDS, signal })
+      await observer.observe(requests, options)
     }
     onProgress(++done, total)
   }

@@ -1,5 +1,5 @@
 /**
- * Names of addresses by DNS: the PTR names of an address (RFC 1035 §3.5), and of each whether it has the address among
+ * Names of addresses, and texts, by DNS: the PTR names of an address (RFC 1035 §3.5), and of each whether it has the address among
  * its own ("forward-confirmed", RFC 8601 §2.7.3). Our own small client, because `node:dns` tells no TTL of PTR records.
  *
  * It asks recursive servers. Nothing here rejects: what cannot be found out is said to be so.
@@ -22,6 +22,13 @@ export interface LookUp {
   readonly observed: boolean
   /** In alphabetical order: servers turn theirs round. */
   readonly ptr: readonly PtrName[]
+}
+
+export interface Texts {
+  /** DNS said what texts there are, be it none. False: no server could say, in time. */
+  readonly observed: boolean
+  /** TXT records in alphabetical order, the strings of each joined; octets as Latin-1 characters. */
+  readonly texts: readonly string[]
 }
 
 export interface ResolverOptions {
@@ -49,6 +56,8 @@ export interface ResolverCounters {
 export interface Resolver {
   /** What DNS says of an address. When the signal aborts before it was begun, nothing is asked. */
   lookUp(address: string, signal: AbortSignal): Promise<LookUp>
+  /** TXT records of a name. When the signal aborts before it was begun, nothing is asked. */
+  findTexts(name: string, signal: AbortSignal): Promise<Texts>
   counters(): ResolverCounters
   /** Look-ups under way end unobserved. */
   close(): Promise<void>
@@ -60,6 +69,11 @@ const MAX_NAMES = 10
 const MAX_ALIASES = 8
 const MAX_TRIES = 3
 
+/** A key needs 1 KB at most. What is longer is cut, and is no key then. */
+const MAX_TEXTS = 4
+const MAX_TEXT = 4096
+
+const NO_TEXTS: Texts = { observed: false, texts: [] }
 const UNOBSERVED: LookUp = { observed: false, ptr: [] }
 const NO_NAMES: LookUp = { observed: true, ptr: [] }
 
@@ -116,11 +130,27 @@ class DnsResolver implements Resolver {
 
   async lookUp(address: string, signal: AbortSignal): Promise<LookUp> {
     const pointer = pointerName(address)
-    if (pointer === null || signal.aborted) return UNOBSERVED
+    if (pointer === null) return UNOBSERVED
+    return this.#inTurn(signal, UNOBSERVED, () => this.#namesOf(address, pointer))
+  }
+
+  async findTexts(name: string, signal: AbortSignal): Promise<Texts> {
+    const asked = canonical(name)
+    if (!isHostName(asked)) return { observed: true, texts: [] } // no such name can exist
+    return this.#inTurn(signal, NO_TEXTS, async () => {
+      const found = await this.#resolve({ name: asked, type: 'TXT' }, this.#now() + this.#lookUpTime)
+      if (typeof found === 'string') return NO_TEXTS
+      const texts = [...new Set(found.values)].sort().slice(0, MAX_TEXTS)
+      return { observed: true, texts: texts.map((text) => text.slice(0, MAX_TEXT)) }
+    })
+  }
+
+  async #inTurn<T>(signal: AbortSignal, notAsked: T, work: () => Promise<T>): Promise<T> {
+    if (signal.aborted) return notAsked
     if (this.#free > 0) this.#free--
     else await new Promise<void>((resolve) => this.#queue.push(resolve))
     try {
-      return signal.aborted || this.#closed ? UNOBSERVED : await this.#namesOf(address, pointer)
+      return signal.aborted || this.#closed ? notAsked : await work()
     } finally {
       this.#release()
     }

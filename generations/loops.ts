@@ -50,7 +50,7 @@ export function loopsOf(control: ControlState, topicPrefix: string): readonly Lo
 
 /** Makes the processor of a loop. */
 export interface ProcessorMakers {
-  parseMail(): Processor
+  parseMail(loop: Loop, isLive: () => boolean): Processor
   /** `isLive` is asked at each batch: only the live generation's loop asks the outside world. */
   enrich(loop: Loop, isLive: () => boolean): BatchProcessor
   evaluate(loop: Loop): BatchProcessor
@@ -135,7 +135,7 @@ export class ProcessorLoops {
     const inBatches = { ...shared, onProblem: (message: string) => onProblem(message, null) }
     switch (loop.stage) {
       case 'parse-mail':
-        return runProcessor({ ...shared, processor: make.parseMail() }, state)
+        return runProcessor({ ...shared, processor: make.parseMail(loop, live) }, state)
       case 'enrich':
         return runBatchProcessor({ ...inBatches, processor: make.enrich(loop, live) }, state)
       case 'evaluate':

@@ -4,12 +4,15 @@
  */
 
 import { createHash, type Hash } from 'node:crypto'
+import { NOT_CHECKED } from '../topics/authentication.ts'
 import { type AvroType, compile, frame } from '../topics/avro.ts'
 import { eventId } from '../topics/cause.ts'
 import { plausibleCount } from '../topics/plausible-count.ts'
 import { FailureReportRead, MailRead, PRIVATE } from '../topics/private.ts'
 import { MailRejected, REJECTS } from '../topics/rejects.ts'
 import { DmarcRecordsRead, DmarcReportRead, REPORTS, TlsPoliciesRead, TlsReportRead } from '../topics/reports.ts'
+import type { Sender, Vouched } from './authentication.ts'
+import type { HeaderFields } from './formats/header-fields.ts'
 import type {
   DmarcRecord,
   DmarcReport,
@@ -125,12 +128,18 @@ export class MailEvents implements MailConsumer {
   readonly #writer: EventWriter
   readonly #spoolFolder: string
   readonly #found: { kind: string; part: string; key: string }[] = []
+  readonly #sender: Sender | null
+  #hasHeader = false
   #rejected = 0
   #failures = 0
   #sinks = 0
 
-  /** `spoolFolder` must exist. The spool is to be discarded when the events have been handed over. */
-  constructor(delivery: Delivery, writer: EventWriter, spoolFolder: string) {
+  /**
+   * `spoolFolder` must exist. The spool is to be discarded when the events have been handed over. `sender` null: it was
+   * not looked at who sent the mail.
+   */
+  constructor(delivery: Delivery, writer: EventWriter, spoolFolder: string, sender: Sender | null = null) {
+    this.#sender = sender
     this.#delivery = delivery
     this.#writer = writer
     this.#spoolFolder = spoolFolder
@@ -155,6 +164,15 @@ export class MailEvents implements MailConsumer {
 
   #emit(topic: OutputTopic, key: string, name: string, data: object): void {
     this.events.push({ topic, key, value: this.#writer.write(name, data), spooled: null })
+  }
+
+  header(fields: HeaderFields): void {
+    this.#hasHeader = true
+    this.#sender?.readHeader(fields)
+  }
+
+  #authenticate(address: string | null, what: Vouched) {
+    return this.#sender?.authenticate(address, what) ?? NOT_CHECKED
   }
 
   dmarc(part: string): DmarcSink {
@@ -233,6 +251,7 @@ export class MailEvents implements MailConsumer {
       records: report.records,
       totals,
       warnings: withPeriod(report.warnings, implausible_period, day),
+      ...this.#authenticate(report.email, 'dmarc'),
     })
     this.#found.push({ kind: 'dmarc', part, key: report_key })
   }
@@ -269,6 +288,7 @@ export class MailEvents implements MailConsumer {
       successful: report.policies.reduce((sum, policy) => sum + policy.successful, 0),
       failed: report.policies.reduce((sum, policy) => sum + policy.failed, 0),
       warnings: withPeriod(warnings, implausible_period, day),
+      ...this.#authenticate(report.contact, 'tls'),
     })
     this.#found.push({ kind: 'tls', part, key: report_key })
   }
@@ -280,6 +300,7 @@ export class MailEvents implements MailConsumer {
       ...cause,
       index,
       ...this.#writer.redactor.failure(report),
+      ...this.#authenticate(null, 'failure'),
     })
     this.#found.push({ kind: 'failure', part, key: cause.id })
   }
@@ -314,6 +335,7 @@ export class MailEvents implements MailConsumer {
       found: this.#found.slice(0, MAX_CHUNK_ITEMS),
       rejected: this.#rejected,
       warnings: redactor.warnings(warnings),
+      ...(this.#hasHeader ? this.#authenticate(null, 'mail') : NOT_CHECKED),
     })
   }
 }

@@ -1,19 +1,43 @@
 /** Reads mails: raw bytes → reports, the mail's own fields, and rejects with a reason. */
 import { closeSync, openSync, readSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Blobs, BlobsUnavailable, type LocalBlob } from '../topics/blobs.ts'
 import { INGEST, ingestHeader, mailId, parseBlobReference, receivedAt } from '../topics/ingest.ts'
 import { isErased, type LogEvent } from '../topics/log.ts'
+import { untilLogAnswers } from '../topics/log-away.ts'
 import { mailIdOf } from '../topics/mail-of-event.ts'
+import type { KeyObservation } from '../topics/observations.ts'
 import { PRIVATE } from '../topics/private.ts'
 import { REJECTS } from '../topics/rejects.ts'
 import { REPORTS } from '../topics/reports.ts'
 import type { RejectCode } from './formats/codes.ts'
+import { headerText, keyNames, MAX_HEADER_BYTES, readSignatures } from './formats/dkim-signatures.ts'
 import { type Delivery, type EventWriter, MailEvents } from './mail-events.ts'
 import { isLargeMail, type ParsePool, type ParseResult, WorkerLost } from './parse-pool.ts'
 import type { MailToParse } from './parse-worker.ts'
-import type { Processor, Produced, ProducedEvent } from './processor.ts'
+import { Outage, type Processor, type Produced, type ProducedEvent } from './processor.ts'
+
+/** A key of DKIM on the UTC day (YYYY-MM-DD) on which a mail that names it was received. */
+export interface KeyDay {
+  readonly day: string
+  /** SELECTOR._domainkey.DOMAIN */
+  readonly name: string
+}
+
+/** The edge: answers in the order of the requests. Rejects on an outage, and when the signal aborts. */
+export type ObserveKeys = (
+  requests: readonly KeyDay[],
+  options: { readonly epoch: number; readonly ask: boolean; readonly signal: AbortSignal },
+) => Promise<readonly KeyObservation[]>
+
+export interface KeySource {
+  readonly observe: ObserveKeys
+  /** Observation epoch of the generation. */
+  readonly epoch: number
+  /** Whether the world may be asked now: only the live generation asks. */
+  readonly ask: () => boolean
+}
 
 export interface ParseMailOptions {
   readonly pool: ParsePool
@@ -21,6 +45,8 @@ export interface ParseMailOptions {
   readonly spoolFolder: string
   /** Where large mails lie; a worker opens the file itself. Null when claim checks cannot be resolved here. */
   readonly blobs: Pick<Blobs, 'fetch'> | null
+  /** Where the keys of DKIM signatures come from; without it none are known. */
+  readonly keys?: KeySource
   /** How long a missing blob is waited for; default ten minutes. */
   readonly blobWaitMilliseconds?: number
   /** Which mails were erased and are to be left unread. */
@@ -81,7 +107,8 @@ async function handle(options: ParseMailOptions, event: LogEvent, signal: AbortS
   const claim = event.headers[ingestHeader.blob]
   if (claim === undefined) {
     const bytes = event.value
-    return attempt(options, event, { bytes, file: null, delivery }, bytes.length)
+    const keys = await keysOf(options, bytes, delivery.receivedAt, signal)
+    return attempt(options, event, { bytes, file: null, delivery, keys }, bytes.length)
   }
   const reference = parseBlobReference(claim)
   if (reference === null || blobs === null) {
@@ -101,7 +128,8 @@ async function handle(options: ParseMailOptions, event: LogEvent, signal: AbortS
   }
   try {
     const file = { path: local.path, sha256 }
-    return await attempt(options, event, { bytes: null, file, delivery }, size)
+    const keys = await keysOf(options, await headOf(local.path), delivery.receivedAt, signal)
+    return await attempt(options, event, { bytes: null, file, delivery, keys }, size)
   } finally {
     await local.release()
   }
@@ -116,6 +144,41 @@ function deliveryOf({ headers, timestamp, partition, offset }: LogEvent): Omit<D
     source: headers[ingestHeader.source] ?? null,
     envelopeFrom: headers[ingestHeader.envelopeFrom] ?? null,
     envelopeTo: headers[ingestHeader.envelopeTo] ?? null,
+  }
+}
+
+/** What is known of the keys that the signatures of a mail name, and found out when it is not. */
+async function keysOf(
+  { keys }: ParseMailOptions,
+  head: Uint8Array,
+  receivedAt: number,
+  signal: AbortSignal = NEVER,
+): Promise<readonly KeyObservation[]> {
+  const header = headerText(head)
+  const names = header === null ? [] : keyNames(readSignatures(header))
+  if (names.length === 0) return []
+  if (keys === undefined) return names.map((name) => ({ name, outcome: 'not_looked_up', records: [] }))
+  const day = new Date(receivedAt).toISOString().slice(0, 10)
+  const requests = names.map((name) => ({ day, name }))
+  try {
+    const { observe, epoch, ask } = keys
+    return await untilLogAnswers(() => observe(requests, { epoch, ask: ask(), signal }), { signal })
+  } catch (error) {
+    signal.throwIfAborted()
+    throw new Outage(`The keys of signatures cannot be known: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+const NEVER = new AbortController().signal
+
+/** As much of a file as a header may have. */
+async function headOf(path: string): Promise<Uint8Array> {
+  const file = await open(path)
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(MAX_HEADER_BYTES), 0, MAX_HEADER_BYTES, 0)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await file.close()
   }
 }
 

@@ -17,6 +17,8 @@ export interface ParsePoolOptions {
   readonly limits: Limits
   /** What is left out of events; default: nothing. */
   readonly redaction?: Redaction
+  /** Names under which servers of ours write `Authentication-Results`; default none. */
+  readonly authservIds?: readonly string[]
   /** Worker threads; default one a core. */
   readonly workers?: number
   /** Time for one mail, plus the time per MB; default 60 s and 6 s. */
@@ -133,8 +135,8 @@ class Lane {
     this.#freeSlots = Array.from({ length: slots }, (_, slot) => slot)
     const begun = new SharedArrayBuffer(4 * (slots + 1))
     this.#begun = new Int32Array(begun)
-    const { schemaIds, spoolFolder, limits, redaction = [] } = options
-    const data: ParseWorkerData = { schemaIds, spoolFolder, limits, redaction, begun }
+    const { schemaIds, spoolFolder, limits, redaction = [], authservIds = [] } = options
+    const data: ParseWorkerData = { schemaIds, spoolFolder, limits, redaction, authservIds, begun }
     this.#pool = new Piscina({
       filename: new URL(`./parse-worker${extname(import.meta.url)}`, import.meta.url).href,
       minThreads: options.minWorkers,

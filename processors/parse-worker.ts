@@ -6,17 +6,23 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
 import { mailId } from '../topics/ingest.ts'
+import type { KeyObservation } from '../topics/observations.ts'
+import { Sender } from './authentication.ts'
+import { headerText, readSignatures } from './formats/dkim-signatures.ts'
 import type { Limits } from './formats/limits.ts'
 import { type Delivery, EventWriter, MailEvents, type OutputTopic } from './mail-events.ts'
 import { readReportMail } from './read-mail.ts'
 import type { Redaction } from './redaction.ts'
 import { transferring } from './transfer.ts'
+import { verifySignatures } from './verify-signatures.ts'
 
 export interface ParseWorkerData {
   readonly schemaIds: Readonly<Record<string, number>>
   readonly spoolFolder: string
   readonly limits: Limits
   readonly redaction: Redaction
+  /** Names under which servers of ours write `Authentication-Results`, in lower case. */
+  readonly authservIds: readonly string[]
   /**
    * One number a slot: how many mails of the task there have been begun. It tells the other side which mail a worker
    * was at when it was lost or is slow, and that waiting in a queue is no work.
@@ -29,6 +35,8 @@ export interface MailToParse {
   readonly bytes: Uint8Array | null
   readonly file: { readonly path: string; readonly sha256: string } | null
   readonly delivery: Omit<Delivery, 'mailId' | 'size'>
+  /** What is known of the keys that its DKIM signatures name; empty when it has none. */
+  readonly keys: readonly KeyObservation[]
 }
 
 /** Some mails at once: a message to a thread costs as much as reading a small mail. */
@@ -106,13 +114,23 @@ async function parseOne(mail: MailToParse, buffers: Buffers): Promise<ParsedMail
   try {
     const bytes = bytesOf(mail)
     const id = mail.file?.sha256 ?? mailId(bytes)
-    events = new MailEvents({ ...mail.delivery, mailId: id, size: bytes.length }, writer, settings.spoolFolder)
+    const sender = await senderOf(bytes, mail)
+    const delivery = { ...mail.delivery, mailId: id, size: bytes.length }
+    events = new MailEvents(delivery, writer, settings.spoolFolder, sender)
     await readReportMail(bytes, settings.limits, events)
     return pack(events, buffers)
   } catch (error) {
     events?.spool.discard()
     return { events: [], spoolFile: null, fault: error instanceof Error ? `${error.message}` : String(error) }
   }
+}
+
+/** A signature without a key has none that could be looked up, so it is said of it what is said of no signature. */
+async function senderOf(bytes: Uint8Array, { keys, delivery }: MailToParse): Promise<Sender> {
+  const header = keys.length === 0 ? null : headerText(bytes)
+  const checked =
+    header === null ? [] : await verifySignatures(bytes, header, readSignatures(header), keys, delivery.receivedAt)
+  return new Sender(checked, settings.authservIds)
 }
 
 function bytesOf({ bytes, file }: MailToParse): Uint8Array {

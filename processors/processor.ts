@@ -15,6 +15,9 @@ export interface Produced {
   release(): Promise<void>
 }
 
+/** What the processor needs is gone for good: the loop ends, and nothing is said of the event. */
+export class Outage extends Error {}
+
 export interface Processor {
   readonly name: string
   readonly from: LogicalTopic

@@ -6,6 +6,7 @@ import type { RejectCode } from './formats/codes.ts'
 import { Rejected } from './formats/codes.ts'
 import { AggregateReader } from './formats/dmarc-aggregate.ts'
 import { readFailureReport } from './formats/failure-report.ts'
+import type { HeaderFields } from './formats/header-fields.ts'
 import { type Bytes, gunzip, isKnownJunk, sniff } from './formats/inflate.ts'
 import type { Limits } from './formats/limits.ts'
 import { type Entity, leaves, readMail } from './formats/mime.ts'
@@ -35,6 +36,8 @@ export interface DmarcSink {
 
 /** Takes what is found in a mail, in order. `part` says where: MIME numbers, then `!` and the entry of each container. */
 export interface MailConsumer {
+  /** The header of the mail, before anything that is in it. Not called when the mail cannot be read. */
+  header?(fields: HeaderFields): void
   dmarc(part: string): DmarcSink
   tls(part: string, report: TlsReport): void
   failure(part: string, report: FailureReport): void
@@ -94,6 +97,7 @@ class MailReading {
       this.#consumer.mail({ ...noFields, size: bytes.length }, 'rejected', [])
       return
     }
+    this.#consumer.header?.(mail.root.fields)
     this.#reportDomain = mail.root.fields.get('tls-report-domain')
     this.#claimsReport = claimsReport(mail.root, mail.fields)
     const consumed = new Set<Entity>()

@@ -5,7 +5,7 @@
 import type { LogicalTopic } from '../topics/generation.ts'
 import type { Batch, Log, LogEvent, NewEvent, ReadOptions } from '../topics/log.ts'
 import { untilLogAnswers } from '../topics/log-away.ts'
-import type { Processor, Produced } from './processor.ts'
+import { Outage, type Processor, type Produced } from './processor.ts'
 
 export interface RunOptions {
   readonly log: Log
@@ -76,7 +76,9 @@ export async function runProcessor(options: RunOptions, state: LoopState): Promi
       await failures.succeeded()
     } catch (error) {
       // What was broken off is no failure: the batch is not committed, and the event is read again.
-      if (!signal.aborted) await failures.failed(event, error)
+      if (signal.aborted) return
+      if (error instanceof Outage) throw error
+      await failures.failed(event, error)
       return
     } finally {
       room.give(event.value.length)

@@ -64,6 +64,9 @@ export const dmarcReports = defineProjection({
     warning_code: array(lowCardinality()),
     warning_detail: array(string()),
     parser_version: lowCardinality(),
+    authentication: lowCardinality(),
+    authentication_reason: lowCardinality(),
+    authentication_domain: lowCardinality(),
   }),
   append(report, columns) {
     columns.policy_domain.push(report.policy_domain)
@@ -113,5 +116,8 @@ export const dmarcReports = defineProjection({
       report.warnings.map(({ detail }) => detail),
     )
     columns.parser_version.push(report.parser_version)
+    columns.authentication.push(report.authenticated)
+    columns.authentication_reason.push(report.authentication_reason)
+    columns.authentication_domain.push(report.authenticated_domain ?? '')
   },
 })

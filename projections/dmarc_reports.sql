@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS {table} (
   warning_code Array(LowCardinality(String)) CODEC(ZSTD(1)),
   warning_detail Array(String) CODEC(ZSTD(1)),
   parser_version LowCardinality(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = {engine}
 ORDER BY (policy_domain, day, report_key, received_at, variant, mail_id, part, parser_version)

@@ -35,6 +35,9 @@ export const failureReports = defineProjection({
     warning_code: array(lowCardinality()),
     warning_detail: array(string()),
     parser_version: lowCardinality(),
+    authentication: lowCardinality(),
+    authentication_reason: lowCardinality(),
+    authentication_domain: lowCardinality(),
   }),
   append(report, columns) {
     columns.reported_domain.push(report.reported_domain ?? '')
@@ -69,5 +72,8 @@ export const failureReports = defineProjection({
       report.warnings.map(({ detail }) => detail),
     )
     columns.parser_version.push(report.parser_version)
+    columns.authentication.push(report.authenticated)
+    columns.authentication_reason.push(report.authentication_reason)
+    columns.authentication_domain.push(report.authenticated_domain ?? '')
   },
 })

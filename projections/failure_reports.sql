@@ -26,6 +26,9 @@ CREATE TABLE IF NOT EXISTS {table} (
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
   parser_version LowCardinality(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = {engine}
 ORDER BY (reported_domain, day, failure_id, received_at, parser_version)

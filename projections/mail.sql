@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS {table} (
   found_key Array(FixedString(32)),
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(received_at)
 ) ENGINE = {engine}
 ORDER BY (mail_id, received_at, parser_version, kind, rejected, ingest_partition, ingest_offset)

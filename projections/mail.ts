@@ -30,6 +30,9 @@ export const mail = defineProjection({
     found_key: array(fixedHex(32)),
     warning_code: array(lowCardinality()),
     warning_detail: array(string()),
+    authentication: lowCardinality(),
+    authentication_reason: lowCardinality(),
+    authentication_domain: lowCardinality(),
   }),
   append(read, columns) {
     columns.mail_id.pushHex(read.mail_id)
@@ -65,5 +68,8 @@ export const mail = defineProjection({
       columns.warning_detail,
       read.warnings.map(({ detail }) => detail),
     )
+    columns.authentication.push(read.authenticated)
+    columns.authentication_reason.push(read.authentication_reason)
+    columns.authentication_domain.push(read.authenticated_domain ?? '')
   },
 })

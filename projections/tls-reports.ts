@@ -44,6 +44,9 @@ export const tlsReports = defineProjection({
     warning_code: array(lowCardinality()),
     warning_detail: array(string()),
     parser_version: lowCardinality(),
+    authentication: lowCardinality(),
+    authentication_reason: lowCardinality(),
+    authentication_domain: lowCardinality(),
   }),
   append(report, columns) {
     columns.day.push(dayNumber(report.day))
@@ -74,5 +77,8 @@ export const tlsReports = defineProjection({
       report.warnings.map(({ detail }) => detail),
     )
     columns.parser_version.push(report.parser_version)
+    columns.authentication.push(report.authenticated)
+    columns.authentication_reason.push(report.authentication_reason)
+    columns.authentication_domain.push(report.authenticated_domain ?? '')
   },
 })

@@ -23,6 +23,7 @@ export const addressText = (ip: string, text: string) =>
 const address = addressText('source_ip', 'source_text')
 
 const warnings = ['warning_code', 'warning_detail']
+const authentication = ['authentication', 'authentication_reason', said('authentication_domain')]
 
 const dmarcRecordColumns = [
   'policy_domain',
@@ -94,6 +95,7 @@ const dmarcReportColumns = [
   ...verdictNames,
   ...warnings,
   'parser_version',
+  ...authentication,
 ]
 
 const tlsPolicyColumns = [
@@ -139,6 +141,7 @@ const failureColumns = [
   ...['dkim_domain', 'dkim_selector', 'spf_dns', 'subject', 'message_id', 'from'].map(said),
   ...warnings,
   'parser_version',
+  ...authentication,
 ]
 
 const rejectColumns = [
@@ -166,6 +169,7 @@ const mailColumns = [
   'arrayMap(key -> lower(hex(key)), found_key) AS found_key',
   ...warnings,
   'parser_version',
+  ...authentication,
 ]
 
 const RECORD = 'policy_domain, day, report_key, variant, record_index'

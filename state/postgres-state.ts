@@ -17,10 +17,10 @@
  * transactions that it had acknowledged (a replica that lagged took over, a backup was restored): then a position is
  * behind what this process wrote itself; nothing is written then, and the process must begin again from what is there.
  */
-import type { AddressObservation } from '../topics/observations.ts'
+import type { AddressObservation, KeyObservation } from '../topics/observations.ts'
 import { Postgres, type PostgresOptions } from './postgres.ts'
 import { migrate } from './postgres-tables.ts'
-import type { AddressDay, DatedObservation, State } from './state.ts'
+import type { AddressDay, DatedKey, DatedObservation, KeyDay, State } from './state.ts'
 
 /** Bounds the parameters of a statement to some megabytes. */
 const ROWS_OF_A_STATEMENT = 5000
@@ -71,10 +71,28 @@ type Answer = readonly [
   ...ptr: (string | 0 | 1)[],
 ]
 
+interface Row {
+  readonly day: string
+  readonly address: string
+  readonly answer: string
+}
+
 function textOf({ observed, asn, as_name, country, ptr }: AddressObservation): string {
   const names = ptr.flatMap(({ name, confirmed }): (string | 0 | 1)[] => [name, confirmed ? 1 : 0])
   const answer: Answer = [observed ? 1 : 0, asn, as_name, country, ...names]
   return asciiOf(JSON.stringify(answer))
+}
+
+/** Keys of DKIM lie in the same table, where no address can be. */
+const keyAddress = (name: string) => `TXT ${name}`
+
+function keyText({ outcome, records }: KeyObservation): string {
+  return asciiOf(JSON.stringify([outcome, ...records]))
+}
+
+function keyOf(name: string, text: string): KeyObservation {
+  const [outcome, ...records] = JSON.parse(text) as [string, ...string[]]
+  return { name, outcome, records }
 }
 
 function observationOf(address: string, text: string): AddressObservation {
@@ -125,16 +143,38 @@ class PostgresState implements State {
   }
 
   async findObservations(epoch: number, wanted: readonly AddressDay[]): Promise<(AddressObservation | undefined)[]> {
+    const answers = await this.#findAnswers(epoch, wanted)
+    return answers.map((answer, i) => (answer === null ? undefined : observationOf(wanted[i]!.address, answer)))
+  }
+
+  async findKeys(epoch: number, wanted: readonly KeyDay[]): Promise<(KeyObservation | undefined)[]> {
+    const places = wanted.map(({ day, name }) => ({ day, address: keyAddress(name) }))
+    const answers = await this.#findAnswers(epoch, places)
+    return answers.map((answer, i) => (answer === null ? undefined : keyOf(wanted[i]!.name, answer)))
+  }
+
+  async #findAnswers(epoch: number, wanted: readonly AddressDay[]): Promise<(string | null)[]> {
     this.#assertOpen()
-    const found: (AddressObservation | undefined)[] = []
+    const found: (string | null)[] = []
     for (const slice of slicesOf(wanted)) {
       const days = slice.map(({ day }) => escaped(day))
       const addresses = slice.map(({ address }) => escaped(address))
       const rows = await this.#server.query(this.#sql.find, [this.#fold, epoch, days, addresses])
-      for (const [i, { answer }] of rows.entries())
-        found.push(answer === null ? undefined : observationOf(slice[i]!.address, answer as string))
+      for (const { answer } of rows) found.push(answer as string | null)
     }
     return found
+  }
+
+  async keepKeys(epoch: number, rows: readonly DatedKey[]): Promise<void> {
+    this.#assertOpen()
+    for (const slice of slicesOf(rows)) {
+      const firsts = new Map<string, Row>()
+      for (const { day, key } of slice) {
+        const place = `${day} ${key.name}`
+        if (!firsts.has(place)) firsts.set(place, { day, address: keyAddress(key.name), answer: keyText(key) })
+      }
+      await this.#insert(epoch, [...firsts.values()], new Map())
+    }
   }
 
   async keepObservations(
@@ -164,27 +204,38 @@ class PostgresState implements State {
       return key
     })
     const distinct = [...firsts.values()]
-    const [outcome] = await this.#server.query(this.#sql.keep, [
-      this.#scope,
-      this.#fold,
-      [...this.#seen.keys()],
-      [...this.#seen.values()],
-      epoch,
-      distinct.map(({ day }) => escaped(day)),
-      distinct.map(({ observation }) => escaped(observation.address)),
-      distinct.map(({ observation }) => textOf(observation)),
-      [...positions.keys()],
-      [...positions.values()],
-    ])
-    if (outcome!.is_current !== true) throw wentBack()
-    for (const [partition, next] of positions) this.#seen.set(partition, Math.max(next, this.#seen.get(partition) ?? 0))
-    if (Number(outcome!.kept) === distinct.length) return keys.map((key) => firsts.get(key)!.observation)
+    const given = distinct.map(({ day, observation }) => ({
+      day,
+      address: observation.address,
+      answer: textOf(observation),
+    }))
+    const kept = await this.#insert(epoch, given, positions)
+    if (kept === distinct.length) return keys.map((key) => firsts.get(key)!.observation)
     // Others were there before some of them. A new statement sees them: they are committed, else ours would have waited.
     const wanted = distinct.map(({ day, observation }) => ({ day, address: observation.address }))
     const found = await this.findObservations(epoch, wanted)
     if (found.includes(undefined)) throw wentBack()
     const places = new Map([...firsts.keys()].map((key, place) => [key, place]))
     return keys.map((key) => found[places.get(key)!]!)
+  }
+
+  /** Rows that are distinct. Gives back how many of them were not there before. */
+  async #insert(epoch: number, rows: readonly Row[], positions: ReadonlyMap<number, number>): Promise<number> {
+    const [outcome] = await this.#server.query(this.#sql.keep, [
+      this.#scope,
+      this.#fold,
+      [...this.#seen.keys()],
+      [...this.#seen.values()],
+      epoch,
+      rows.map(({ day }) => escaped(day)),
+      rows.map(({ address }) => escaped(address)),
+      rows.map(({ answer }) => answer),
+      [...positions.keys()],
+      [...positions.values()],
+    ])
+    if (outcome!.is_current !== true) throw wentBack()
+    for (const [partition, next] of positions) this.#seen.set(partition, Math.max(next, this.#seen.get(partition) ?? 0))
+    return Number(outcome!.kept)
   }
 
   async forgetObservations(): Promise<void> {

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 /** `MtSt`: whose file it is. */
 const APPLICATION_ID = 0x4d745374
 /** Changes with the tables or the form of what is in them; a file of another version is made anew. */
-const VERSION = 1
+const VERSION = 2
 
 const TABLES = `
   CREATE TABLE chunks (
@@ -16,6 +16,13 @@ const TABLES = `
     answers TEXT NOT NULL
   ) STRICT;
   CREATE INDEX chunks_of_day ON chunks (epoch, day, id);
+  CREATE TABLE keys (
+    epoch INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    name TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    PRIMARY KEY (epoch, day, name)
+  ) STRICT, WITHOUT ROWID;
   CREATE TABLE observation_positions (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL) STRICT;
 `
 

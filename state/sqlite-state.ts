@@ -9,10 +9,10 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import type { AddressObservation } from '../topics/observations.ts'
+import type { AddressObservation, KeyObservation } from '../topics/observations.ts'
 import { addressHash, DayIndex } from './day-index.ts'
 import { openStateFile } from './sqlite-state-file.ts'
-import type { AddressDay, DatedObservation, State } from './state.ts'
+import type { AddressDay, DatedKey, DatedObservation, KeyDay, State } from './state.ts'
 
 const FLUSH_ROWS = 8192
 const FLUSH_MILLISECONDS = 5000
@@ -82,6 +82,8 @@ class SqliteState implements State {
   readonly #readChunk: StatementSync
   readonly #insert: StatementSync
   readonly #move: StatementSync
+  readonly #readKey: StatementSync
+  readonly #insertKey: StatementSync
   /** The days in use, by epoch and day. */
   readonly #days = new Map<number, Map<string, Day>>()
   readonly #decoded = new Map<number, readonly AddressObservation[]>()
@@ -100,6 +102,8 @@ class SqliteState implements State {
     this.#readChunk = database.prepare('SELECT answers FROM chunks WHERE id = ?')
     this.#insert = database.prepare('INSERT INTO chunks (epoch, day, hashes, answers) VALUES (?, ?, ?, ?)')
     this.#move = database.prepare('INSERT OR REPLACE INTO observation_positions VALUES (?, ?)')
+    this.#readKey = database.prepare('SELECT answer FROM keys WHERE epoch = ? AND day = ? AND name = ?')
+    this.#insertKey = database.prepare('INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)')
     for (const row of database.prepare('SELECT partition, next FROM observation_positions').all())
       this.#positions.set(row.partition as number, row.next as number)
   }
@@ -249,6 +253,30 @@ class SqliteState implements State {
     }
   }
 
+  async findKeys(epoch: number, wanted: readonly KeyDay[]): Promise<(KeyObservation | undefined)[]> {
+    this.#assertUsable()
+    return wanted.map(({ day, name }) => {
+      const row = this.#readKey.get(epoch, day, name)
+      if (row === undefined) return undefined
+      const [outcome, ...records] = JSON.parse(row.answer as string) as [string, ...string[]]
+      return { name, outcome, records }
+    })
+  }
+
+  /** Keys are few, so they are written at once: a position never passes one that is not in the file. */
+  async keepKeys(epoch: number, rows: readonly DatedKey[]): Promise<void> {
+    this.#assertUsable()
+    this.#database.exec('BEGIN IMMEDIATE')
+    try {
+      for (const { day, key } of rows)
+        this.#insertKey.run(epoch, day, key.name, JSON.stringify([key.outcome, ...key.records]))
+      this.#database.exec('COMMIT')
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+      throw error
+    }
+  }
+
   async forgetObservations(): Promise<void> {
     this.#assertUsable()
     this.#days.clear()
@@ -257,7 +285,7 @@ class SqliteState implements State {
     this.#positions.clear()
     this.#waitingRows = 0
     this.#indexedRows = 0
-    this.#database.exec('BEGIN; DELETE FROM chunks; DELETE FROM observation_positions; COMMIT')
+    this.#database.exec('BEGIN; DELETE FROM chunks; DELETE FROM keys; DELETE FROM observation_positions; COMMIT')
   }
 
   async close(): Promise<void> {

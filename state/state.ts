@@ -2,7 +2,7 @@
  * State: what a process wants to know quickly and can lose, because it is computed from topics. A port; the embedded
  * implementation is a SQLite file. No SQL outside.
  */
-import type { AddressObservation } from '../topics/observations.ts'
+import type { AddressObservation, KeyObservation } from '../topics/observations.ts'
 
 /** A day and an address: what an observation is about. */
 export interface AddressDay {
@@ -14,6 +14,19 @@ export interface AddressDay {
 export interface DatedObservation {
   readonly day: string
   readonly observation: AddressObservation
+}
+
+/** A day and the name of a key of DKIM. */
+export interface KeyDay {
+  /** YYYY-MM-DD, UTC day of receipt. */
+  readonly day: string
+  /** SELECTOR._domainkey.DOMAIN */
+  readonly name: string
+}
+
+export interface DatedKey {
+  readonly day: string
+  readonly key: KeyObservation
 }
 
 export interface State {
@@ -33,7 +46,14 @@ export interface State {
     rows: readonly DatedObservation[],
     positions: ReadonlyMap<number, number>,
   ): Promise<AddressObservation[]>
-  /** Forgets all observations and positions. */
+  /** What is kept of each key, in the order of the requests; undefined where nothing is. */
+  findKeys(epoch: number, wanted: readonly KeyDay[]): Promise<(KeyObservation | undefined)[]>
+  /**
+   * Keeps keys as they follow on the topic: for an epoch, day and name the first that was ever kept stands. To be called
+   * before the `keepObservations` whose positions pass the events that they came in.
+   */
+  keepKeys(epoch: number, rows: readonly DatedKey[]): Promise<void>
+  /** Forgets all observations, keys and positions. */
   forgetObservations(): Promise<void>
   close(): Promise<void>
 }

@@ -18,7 +18,7 @@ import { DmarcRecordsEnriched, ENRICHED } from './enriched.ts'
 import { derivedTopics, type Generation, type LogicalTopic, sharedTopics } from './generation.ts'
 import { INGEST } from './ingest.ts'
 import type { TopicSettings } from './log.ts'
-import { AddressesObserved, OBSERVATIONS } from './observations.ts'
+import { AddressesObserved, KeyObserved, OBSERVATIONS } from './observations.ts'
 import { FailureReportRead, MailRead, PRIVATE } from './private.ts'
 import { MailRejected, REJECTS } from './rejects.ts'
 import { DmarcRecordsRead, DmarcReportRead, REPORTS, TlsPoliciesRead, TlsReportRead } from './reports.ts'
@@ -51,6 +51,7 @@ export const eventTypes = [
   DmarcRecordsEnriched,
   DmarcRecordsEvaluated,
   AddressesObserved,
+  KeyObserved,
   ...controlEvents,
 ] as const
 export type AnyEventType = (typeof eventTypes)[number]

@@ -1,4 +1,5 @@
 /** Topic `private`, key = mail id: what holds personal data travels apart, so that it can be erased. */
+import { authenticationFields } from './authentication.ts'
 import { defineEvent, type EventData } from './avro.ts'
 import { causeFields, warningSchema } from './cause.ts'
 
@@ -48,6 +49,7 @@ export const MailRead = defineEvent(PRIVATE, {
     },
     { name: 'rejected', type: 'int', doc: 'number of parts that could not be read' },
     { name: 'warnings', type: warningSchema, doc: 'about the mail itself, not about its reports' },
+    ...authenticationFields,
   ],
 })
 export type MailRead = EventData<typeof MailRead>
@@ -78,6 +80,7 @@ export const FailureReportRead = defineEvent(PRIVATE, {
     { name: 'message_id', type: text },
     { name: 'from', type: text },
     { name: 'warnings', type: warningSchema },
+    ...authenticationFields,
   ],
 })
 export type FailureReportRead = EventData<typeof FailureReportRead>

@@ -2,6 +2,7 @@
  * Topic `reports`: what aggregate and TLS reports say, key = report key. A report travels as chunks followed, on the
  * same key, by one closing event; it counts when the closing event is there.
  */
+import { authenticationFields } from './authentication.ts'
 import { type AvroField, defineEvent, type EventData } from './avro.ts'
 import { causeFields, warningSchema } from './cause.ts'
 
@@ -121,6 +122,7 @@ export const DmarcReportRead = defineEvent(REPORTS, {
       },
     },
     { name: 'warnings', type: warningSchema },
+    ...authenticationFields,
   ],
 })
 export type DmarcReportRead = EventData<typeof DmarcReportRead>
@@ -215,6 +217,7 @@ export const TlsReportRead = defineEvent(REPORTS, {
     { name: 'successful', type: 'long' },
     { name: 'failed', type: 'long' },
     { name: 'warnings', type: warningSchema },
+    ...authenticationFields,
   ],
 })
 export type TlsReportRead = EventData<typeof TlsReportRead>

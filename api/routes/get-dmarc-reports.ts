@@ -2,6 +2,7 @@
 import type { Static } from 'typebox'
 import Type from 'typebox'
 import { winningDmarcReports } from '../../projections/winners.ts'
+import { authenticatedConditions, authenticatedFilter } from '../authentication-answer.ts'
 import { type DmarcReportRow, dmarcReportFacts, dmarcReportFactsOf } from '../dmarc-report-answer.ts'
 import { allOf } from '../filters.ts'
 import { answerList, listRange } from '../lists.ts'
@@ -29,7 +30,7 @@ const schema = {
   tags: ['dmarc'],
   summary: 'Aggregate reports',
   description: 'Example: `/api/v1/dmarc/reports?domain=example.com&org=google.com`',
-  querystring: closed({ ...listQuery, ...reportFilters }),
+  querystring: closed({ ...listQuery, ...reportFilters, ...authenticatedFilter }),
   response: { 200: listAnswer(item), '4xx': errorAnswer, 503: errorAnswer },
 }
 
@@ -39,10 +40,12 @@ export const getDmarcReports: Route = (server, context) => {
     const range = listRange(request.query, context.now())
     const { tables } = reading
     const reports = allOf(reportConditions(request.query))
+    const authenticated = allOf(authenticatedConditions(request.query.authenticated))
     const chosen = `${inRange} AND ${reports.sql}`
     const statement = `SELECT w.* EXCEPT (report_key, variant, mail_id), lower(hex(w.report_key)) AS key,
         lower(hex(w.mail_id)) AS mail, v.variants AS variants
-      FROM (SELECT * FROM (${winningDmarcReports(tables, chosen, ['*'])}) WHERE {after}) AS w
+      FROM (SELECT * FROM (${winningDmarcReports(tables, chosen, ['*'])})
+        WHERE ${authenticated.sql} AND {after}) AS w
       INNER JOIN (SELECT report_key, uniqExact(variant) AS variants FROM ${tables.dmarc_reports}
         WHERE ${chosen} GROUP BY report_key) AS v ON v.report_key = w.report_key
       ORDER BY w.day DESC, w.policy_domain, w.report_key`
@@ -54,7 +57,7 @@ export const getDmarcReports: Route = (server, context) => {
           statement,
           after: after === null ? null : afterReport(after),
           days: `SELECT day FROM ${tables.dmarc_reports} WHERE ${chosen}`,
-          parameters: reports.parameters,
+          parameters: { ...reports.parameters, ...authenticated.parameters },
         },
         limit,
       )

@@ -1,6 +1,7 @@
 /** Failure reports, newest first. */
 import Type, { type Static } from 'typebox'
 import { shownFailures } from '../../projections/winners.ts'
+import { authenticatedConditions, authenticatedFilter } from '../authentication-answer.ts'
 import { type FailureRow, failureColumns, failureFacts, failureFactsOf } from '../failure-answer.ts'
 import { allOf, domainName, oneOf } from '../filters.ts'
 import { answerList, listRange } from '../lists.ts'
@@ -20,7 +21,7 @@ const schema = {
   tags: ['failures'],
   summary: 'Failure reports',
   description: 'By UTC day of receipt. Example: `/api/v1/failures?domain=example.com`',
-  querystring: closed({ ...listQuery, domain: filter('reported domain') }),
+  querystring: closed({ ...listQuery, domain: filter('reported domain'), ...authenticatedFilter }),
   response: { 200: listAnswer(item), '4xx': errorAnswer, 503: errorAnswer },
 }
 
@@ -30,6 +31,7 @@ export const getFailures: Route = (server, context) => {
     const range = listRange(request.query, context.now())
     const table = reading.tables.failure_reports
     const { sql, parameters } = allOf(oneOf('domain', 'reported_domain', request.query.domain, domainName))
+    const authenticated = allOf(authenticatedConditions(request.query.authenticated))
     // A report is shown on the day of its first delivery, which may lie before the range.
     const touched = `failure_id IN (SELECT failure_id FROM ${table} WHERE ${inRange} AND ${sql})`
     const rows = (after: Key | null, limit: number | null) =>
@@ -38,10 +40,10 @@ export const getFailures: Route = (server, context) => {
         range,
         {
           statement: `SELECT ${failureColumns} FROM (${shownFailures(reading.tables, touched)})
-            WHERE ${inRange} AND {after} ORDER BY day DESC, failure_id`,
+            WHERE ${inRange} AND ${authenticated.sql} AND {after} ORDER BY day DESC, failure_id`,
           after: after === null ? null : afterFailure(after),
           days: `SELECT day FROM ${table} WHERE ${inRange} AND ${sql}`,
-          parameters,
+          parameters: { ...parameters, ...authenticated.parameters },
         },
         limit,
       )

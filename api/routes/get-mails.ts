@@ -1,6 +1,7 @@
 /** Mails as received, newest first: the daily review of what is no report begins here. */
 import Type, { type Static } from 'typebox'
 import { shownMail } from '../../projections/winners.ts'
+import { authenticatedConditions, authenticatedFilter } from '../authentication-answer.ts'
 import { allOf, oneOf } from '../filters.ts'
 import { answerList, listRange } from '../lists.ts'
 import { type MailRow, mailColumns, mailFacts, mailFactsOf, mailKinds } from '../mail-answer.ts'
@@ -19,7 +20,7 @@ const schema = {
   tags: ['mail'],
   summary: 'Mails as received',
   description: 'By UTC day of receipt. Example: `/api/v1/mail?kind=other`',
-  querystring: closed({ ...listQuery, kind: filter(mailKinds.join(', ')) }),
+  querystring: closed({ ...listQuery, kind: filter(mailKinds.join(', ')), ...authenticatedFilter }),
   response: { 200: listAnswer(item), '4xx': errorAnswer, 503: errorAnswer },
 }
 
@@ -28,7 +29,10 @@ export const getMails: Route = (server, context) => {
     const reading = openReading(context, request.query, reply)
     const range = listRange(request.query, context.now())
     const table = reading.tables.mail
-    const { sql, parameters } = allOf(oneOf('kind', 'kind', request.query.kind))
+    const { sql, parameters } = allOf([
+      ...oneOf('kind', 'kind', request.query.kind),
+      ...authenticatedConditions(request.query.authenticated),
+    ])
     const received = 'toDate(received_at) BETWEEN {from:Date} AND {to:Date}'
     // A mail is shown on the day of its first delivery, which may lie before the range.
     const touched = `mail_id IN (SELECT mail_id FROM ${table} WHERE ${received})`

@@ -1,6 +1,7 @@
 /** TLS reports that count, newest first. */
 import Type, { type Static } from 'typebox'
 import { winningTlsReports } from '../../projections/winners.ts'
+import { authenticatedConditions, authenticatedFilter } from '../authentication-answer.ts'
 import { allOf } from '../filters.ts'
 import { answerList, listRange } from '../lists.ts'
 import { itemsOf, newestFirst } from '../newest-first.ts'
@@ -26,7 +27,7 @@ const schema = {
   tags: ['tls'],
   summary: 'TLS reports',
   description: 'Example: `/api/v1/tls/reports?domain=example.com`',
-  querystring: closed({ ...listQuery, ...tlsReportFilters }),
+  querystring: closed({ ...listQuery, ...tlsReportFilters, ...authenticatedFilter }),
   response: { 200: listAnswer(item), '4xx': errorAnswer, 503: errorAnswer },
 }
 
@@ -36,10 +37,12 @@ export const getTlsReports: Route = (server, context) => {
     const range = listRange(request.query, context.now())
     const { tables } = reading
     const reports = allOf(tlsReportConditions(request.query))
+    const authenticated = allOf(authenticatedConditions(request.query.authenticated))
     const chosen = `${inRange} AND ${reports.sql}`
     const statement = `SELECT w.* EXCEPT (report_key, variant, mail_id), lower(hex(w.report_key)) AS key,
         lower(hex(w.mail_id)) AS mail, v.variants AS variants
-      FROM (SELECT * FROM (${winningTlsReports(tables, chosen, ['*'])}) WHERE {after}) AS w
+      FROM (SELECT * FROM (${winningTlsReports(tables, chosen, ['*'])})
+        WHERE ${authenticated.sql} AND {after}) AS w
       INNER JOIN (SELECT report_key, uniqExact(variant) AS variants FROM ${tables.tls_reports}
         WHERE ${chosen} GROUP BY report_key) AS v ON v.report_key = w.report_key
       ORDER BY w.day DESC, w.report_key`
@@ -51,7 +54,7 @@ export const getTlsReports: Route = (server, context) => {
           statement,
           after: after === null ? null : afterReport(after),
           days: `SELECT day FROM ${tables.tls_reports} WHERE ${chosen}`,
-          parameters: reports.parameters,
+          parameters: { ...reports.parameters, ...authenticated.parameters },
         },
         limit,
       )

@@ -11,6 +11,9 @@ import {
   verdictNames,
 } from '../../topics/verdicts.ts'
 
+/** Columns of what was read without looking at who sent it. */
+const notChecked = { authentication: 'none', authentication_reason: 'not_checked', authentication_domain: '' }
+
 export const generation = firstGeneration('')
 /** The same tables under rules. */
 export const judgedGeneration: Generation = firstGeneration('', 'd0'.repeat(32))
@@ -101,6 +104,7 @@ export function dmarcReport(given: ReportGiven): Row {
     warning_code: warnings.map(([code]) => code),
     warning_detail: warnings.map(([, detail]) => detail),
     parser_version: 'test',
+    ...notChecked,
   }
 }
 
@@ -265,6 +269,7 @@ export function tlsReport(given: TlsReportGiven): Row {
     warning_code: [],
     warning_detail: [],
     parser_version: 'test',
+    ...notChecked,
   }
 }
 
@@ -348,6 +353,7 @@ export function failureReport(given: {
     warning_code: [],
     warning_detail: [],
     parser_version: 'test',
+    ...notChecked,
   }
 }
 
@@ -367,6 +373,7 @@ export function mailRow(given: {
     mail_id: hex(given.id),
     received_at: instant(given.received_at),
     parser_version: given.parser_version ?? 'test',
+    ...notChecked,
     kind: given.kind ?? 'other',
     rejected: given.rejected ?? 0,
     received_from: 'http',

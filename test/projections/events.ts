@@ -1,6 +1,7 @@
 /** Events as they are projected, from a few words: reports of records, TLS reports, mails, rejects. */
 
 import type { AnyEventType } from '../../topics/all.ts'
+import { type Authentication, NOT_CHECKED } from '../../topics/authentication.ts'
 import type { EventCodec } from '../../topics/avro.ts'
 import { eventId, hashOf } from '../../topics/cause.ts'
 import { DmarcRecordsEnriched, type DmarcRecordsEnriched as Enriched } from '../../topics/enriched.ts'
@@ -37,6 +38,8 @@ export interface DmarcDelivery {
   /** False leaves out the closing event. */
   readonly closed?: boolean
   readonly implausible_period?: boolean
+  /** Default: not checked. */
+  readonly authentication?: Authentication
 }
 
 export type PlacedEvent = Omit<NewEvent, 'value'> & { readonly topic: string; readonly value: Buffer }
@@ -138,6 +141,7 @@ export class EventMaker {
       records: delivery.records.length,
       totals: totalsOf(delivery.records),
       warnings: [],
+      ...(delivery.authentication ?? NOT_CHECKED),
     })
     return [...events, { topic, key: report_key, value }]
   }
@@ -209,6 +213,7 @@ export class EventMaker {
       successful: delivery.successful,
       failed: delivery.failed,
       warnings: [],
+      ...NOT_CHECKED,
     })
     return [...events, { topic, key: report_key, value }]
   }
@@ -241,6 +246,7 @@ export class EventMaker {
       found: (read.found ?? []).map((part) => ({ kind: 'dmarc', part, key: hashOf(part) })),
       rejected: read.rejected ?? 0,
       warnings: [],
+      ...NOT_CHECKED,
     })
     return { topic: this.#generation.topics.private, key: cause.mail_id, value }
   }
@@ -268,6 +274,7 @@ export class EventMaker {
       message_id: null,
       from: null,
       warnings: [{ code: 'value_truncated', detail: 'subject' }],
+      ...NOT_CHECKED,
     })
     return { topic: this.#generation.topics.private, key: cause.mail_id, value }
   }

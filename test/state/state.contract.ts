@@ -118,6 +118,33 @@ export function testState(name: string, makePlace: () => Promise<StatePlace>): v
       expect((await state.findObservations(1, others)).every((found) => found === undefined)).toBe(true)
     })
 
+    test('of a key the first answer stands, by epoch and day, and is there after opening again', async () => {
+      const key = (outcome: string, ...records: readonly string[]) => ({
+        name: 's1._domainkey.a.example',
+        outcome,
+        records: [...records],
+      })
+      const findKey = (epoch: number, day: string) =>
+        state.findKeys(epoch, [{ day, name: 's1._domainkey.a.example' }]).then(([found]) => found)
+      await state.keepKeys(1, [
+        { day: DAY, key: key('answered', 'v=DKIM1; p="\u00e9\0', 'x') },
+        { day: DAY, key: key('no_answer') },
+      ])
+      await state.keepKeys(1, [{ day: DAY, key: key('no_answer') }])
+      await state.keepKeys(1, [{ day: '2026-03-02', key: key('no_answer') }])
+      await state.keepObservations(1, [], new Map([[3, 7]]))
+      for (let round = 0; round < 2; round++) {
+        expect(await findKey(1, DAY)).toEqual(key('answered', 'v=DKIM1; p="\u00e9\0', 'x'))
+        expect(await findKey(1, '2026-03-02')).toEqual(key('no_answer'))
+        expect(await findKey(2, DAY)).toBeUndefined()
+        expect(await find('s1._domainkey.a.example')).toBeUndefined()
+        expect(await state.observationPositions()).toEqual(new Map([[3, 7]]))
+        await reopen()
+      }
+      await state.forgetObservations()
+      expect(await findKey(1, DAY)).toBeUndefined()
+    })
+
     test('forgetting leaves nothing', async () => {
       await state.keepObservations(1, onDay(DAY, observation('192.0.2.1')), new Map([[0, 5]]))
       await reopen()

@@ -16,7 +16,7 @@ import { type AnyEventType, controlEvents, eventTypes, MAX_EVENT_BYTES } from '.
 import { EventCodec } from '../../topics/avro.ts'
 import { ENRICHED } from '../../topics/enriched.ts'
 import { firstGeneration } from '../../topics/generation.ts'
-import { AddressesObserved } from '../../topics/observations.ts'
+import { AddressesObserved, KeyObserved } from '../../topics/observations.ts'
 import { DmarcRecordsRead, REPORTS } from '../../topics/reports.ts'
 import { openSqliteLog, type SqliteLog } from '../../topics/sqlite-log.ts'
 
@@ -85,7 +85,7 @@ test('warnings and rejects in the examples have codes that exist', () => {
 /** All of `reports` travels on `enriched` as well, and tables are filled from there. */
 const projectedFrom = ({ topic }: AnyEventType) => (topic === REPORTS ? ENRICHED : topic)
 /** Records are read with what was observed of their sources; the rest is no answer's matter. */
-const inNoTable = new Set<AnyEventType>([DmarcRecordsRead, AddressesObserved, ...controlEvents])
+const inNoTable = new Set<AnyEventType>([DmarcRecordsRead, AddressesObserved, KeyObserved, ...controlEvents])
 
 describe.each(eventTypes)('$name', (type) => {
   const encode = (example: Example) => codec.encode(type, example as never)
