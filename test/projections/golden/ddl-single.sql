@@ -120,6 +120,9 @@ CREATE TABLE IF NOT EXISTS dmarc_reports__g1 (
   warning_code Array(LowCardinality(String)) CODEC(ZSTD(1)),
   warning_detail Array(String) CODEC(ZSTD(1)),
   parser_version LowCardinality(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = ReplacingMergeTree
 ORDER BY (policy_domain, day, report_key, received_at, variant, mail_id, part, parser_version)
@@ -190,6 +193,9 @@ CREATE TABLE IF NOT EXISTS tls_reports__g1 (
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
   parser_version LowCardinality(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = ReplacingMergeTree
 ORDER BY (day, report_key, received_at, variant, mail_id, part, parser_version)
@@ -223,6 +229,9 @@ CREATE TABLE IF NOT EXISTS failure_reports__g1 (
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
   parser_version LowCardinality(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = ReplacingMergeTree
 ORDER BY (reported_domain, day, failure_id, received_at, parser_version)
@@ -253,6 +262,9 @@ CREATE TABLE IF NOT EXISTS mail__g1 (
   found_key Array(FixedString(32)),
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(received_at)
 ) ENGINE = ReplacingMergeTree
 ORDER BY (mail_id, received_at, parser_version, kind, rejected, ingest_partition, ingest_offset)
@@ -408,6 +420,9 @@ CREATE TABLE IF NOT EXISTS dmarc_reports__g1 (
   warning_code Array(LowCardinality(String)) CODEC(ZSTD(1)),
   warning_detail Array(String) CODEC(ZSTD(1)),
   parser_version LowCardinality(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = ReplacingMergeTree
 ORDER BY (policy_domain, day, report_key, received_at, variant, mail_id, part, parser_version)
@@ -478,6 +493,9 @@ CREATE TABLE IF NOT EXISTS tls_reports__g1 (
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
   parser_version LowCardinality(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = ReplacingMergeTree
 ORDER BY (day, report_key, received_at, variant, mail_id, part, parser_version)
@@ -511,6 +529,9 @@ CREATE TABLE IF NOT EXISTS failure_reports__g1 (
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
   parser_version LowCardinality(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(day)
 ) ENGINE = ReplacingMergeTree
 ORDER BY (reported_domain, day, failure_id, received_at, parser_version)
@@ -541,6 +562,9 @@ CREATE TABLE IF NOT EXISTS mail__g1 (
   found_key Array(FixedString(32)),
   warning_code Array(LowCardinality(String)),
   warning_detail Array(String),
+  authentication LowCardinality(String),     -- pass, fail, none
+  authentication_reason LowCardinality(String),
+  authentication_domain LowCardinality(String), -- '' = nobody vouches for the mail
   month UInt32 ALIAS toYYYYMM(received_at)
 ) ENGINE = ReplacingMergeTree
 ORDER BY (mail_id, received_at, parser_version, kind, rejected, ingest_partition, ingest_offset)
@@ -613,7 +637,7 @@ CREATE OR REPLACE VIEW v_dmarc_records AS SELECT 'g2' AS generation, policy_doma
     ANY LEFT JOIN (SELECT policy_domain, day, report_key, variant, record_index, sender, verdict, rule, excluded FROM record_verdicts__g2 FINAL) AS v
       USING (policy_domain, day, report_key, variant, record_index) SETTINGS join_algorithm = 'full_sorting_merge');
 
-CREATE OR REPLACE VIEW v_dmarc_reports AS SELECT 'g2' AS generation, policy_domain, day, lower(hex(report_key)) AS report_key, lower(hex(variant)) AS variant, received_at, lower(hex(mail_id)) AS mail_id, part, org, nullIf(org_name, '') AS org_name, nullIf(email, '') AS email, nullIf(extra_contact_info, '') AS extra_contact_info, report_id, fromUnixTimestamp64Second(begin, 'UTC') AS begin, fromUnixTimestamp64Second(end, 'UTC') AS end, span_days, implausible_period, nullIf(version, '') AS version, nullIf(generator, '') AS generator, errors, nullIf(adkim, '') AS adkim, nullIf(aspf, '') AS aspf, nullIf(p, '') AS p, nullIf(sp, '') AS sp, nullIf(np, '') AS np, pct, nullIf(fo, '') AS fo, nullIf(testing, '') AS testing, nullIf(discovery_method, '') AS discovery_method, records, messages, passed, full_pass, dkim_only, spf_only, failed, none, quarantine, reject, authenticated, forwarded, signing_broken, misconfigured, spoofed, unknown, warning_code, warning_detail, parser_version FROM (SELECT r.*, if(r.records = v.judged, v.authenticated, NULL) AS authenticated, if(r.records = v.judged, v.forwarded, NULL) AS forwarded, if(r.records = v.judged, v.signing_broken, NULL) AS signing_broken, if(r.records = v.judged, v.misconfigured, NULL) AS misconfigured, if(r.records = v.judged, v.spoofed, NULL) AS spoofed, if(r.records = v.judged, v.unknown, NULL) AS unknown FROM (SELECT * FROM dmarc_reports__g1 WHERE 1
+CREATE OR REPLACE VIEW v_dmarc_reports AS SELECT 'g2' AS generation, policy_domain, day, lower(hex(report_key)) AS report_key, lower(hex(variant)) AS variant, received_at, lower(hex(mail_id)) AS mail_id, part, org, nullIf(org_name, '') AS org_name, nullIf(email, '') AS email, nullIf(extra_contact_info, '') AS extra_contact_info, report_id, fromUnixTimestamp64Second(begin, 'UTC') AS begin, fromUnixTimestamp64Second(end, 'UTC') AS end, span_days, implausible_period, nullIf(version, '') AS version, nullIf(generator, '') AS generator, errors, nullIf(adkim, '') AS adkim, nullIf(aspf, '') AS aspf, nullIf(p, '') AS p, nullIf(sp, '') AS sp, nullIf(np, '') AS np, pct, nullIf(fo, '') AS fo, nullIf(testing, '') AS testing, nullIf(discovery_method, '') AS discovery_method, records, messages, passed, full_pass, dkim_only, spf_only, failed, none, quarantine, reject, authenticated, forwarded, signing_broken, misconfigured, spoofed, unknown, warning_code, warning_detail, parser_version, authentication, authentication_reason, nullIf(authentication_domain, '') AS authentication_domain FROM (SELECT r.*, if(r.records = v.judged, v.authenticated, NULL) AS authenticated, if(r.records = v.judged, v.forwarded, NULL) AS forwarded, if(r.records = v.judged, v.signing_broken, NULL) AS signing_broken, if(r.records = v.judged, v.misconfigured, NULL) AS misconfigured, if(r.records = v.judged, v.spoofed, NULL) AS spoofed, if(r.records = v.judged, v.unknown, NULL) AS unknown FROM (SELECT * FROM dmarc_reports__g1 WHERE 1
     ORDER BY policy_domain, day, report_key, received_at, variant, mail_id, part, parser_version LIMIT 1 BY policy_domain, day, report_key) AS r
     LEFT JOIN (SELECT policy_domain, day, report_key, variant, sum(records) AS judged, sum(authenticated) AS authenticated, sum(forwarded) AS forwarded, sum(signing_broken) AS signing_broken, sum(misconfigured) AS misconfigured, sum(spoofed) AS spoofed, sum(unknown) AS unknown
       FROM report_verdicts__g2 FINAL GROUP BY policy_domain, day, report_key, variant) AS v
@@ -627,7 +651,7 @@ CREATE OR REPLACE VIEW v_tls_failures AS SELECT 'g2' AS generation, policy_domai
     SELECT report_key, variant FROM tls_reports__g1 WHERE 1
     ORDER BY day, report_key, received_at, variant, mail_id, part, parser_version LIMIT 1 BY day, report_key));
 
-CREATE OR REPLACE VIEW v_failure_reports AS SELECT 'g2' AS generation, nullIf(reported_domain, '') AS reported_domain, day, lower(hex(failure_id)) AS failure_id, received_at, lower(hex(mail_id)) AS mail_id, part, nullIf(feedback_type, '') AS feedback_type, auth_failure, nullIf(source_ip, '') AS source_ip, nullIf(original_mail_from, '') AS original_mail_from, nullIf(original_rcpt_to, '') AS original_rcpt_to, nullIf(arrival, '') AS arrival, nullIf(delivery_result, '') AS delivery_result, nullIf(identity_alignment, '') AS identity_alignment, nullIf(user_agent, '') AS user_agent, incidents, nullIf(dkim_domain, '') AS dkim_domain, nullIf(dkim_selector, '') AS dkim_selector, nullIf(spf_dns, '') AS spf_dns, nullIf(subject, '') AS subject, nullIf(message_id, '') AS message_id, nullIf(from, '') AS from, warning_code, warning_detail, parser_version FROM (SELECT * FROM failure_reports__g1 WHERE 1
+CREATE OR REPLACE VIEW v_failure_reports AS SELECT 'g2' AS generation, nullIf(reported_domain, '') AS reported_domain, day, lower(hex(failure_id)) AS failure_id, received_at, lower(hex(mail_id)) AS mail_id, part, nullIf(feedback_type, '') AS feedback_type, auth_failure, nullIf(source_ip, '') AS source_ip, nullIf(original_mail_from, '') AS original_mail_from, nullIf(original_rcpt_to, '') AS original_rcpt_to, nullIf(arrival, '') AS arrival, nullIf(delivery_result, '') AS delivery_result, nullIf(identity_alignment, '') AS identity_alignment, nullIf(user_agent, '') AS user_agent, incidents, nullIf(dkim_domain, '') AS dkim_domain, nullIf(dkim_selector, '') AS dkim_selector, nullIf(spf_dns, '') AS spf_dns, nullIf(subject, '') AS subject, nullIf(message_id, '') AS message_id, nullIf(from, '') AS from, warning_code, warning_detail, parser_version, authentication, authentication_reason, nullIf(authentication_domain, '') AS authentication_domain FROM (SELECT * FROM failure_reports__g1 WHERE 1
     ORDER BY reported_domain, failure_id, received_at, parser_version DESC LIMIT 1 BY failure_id);
 
 CREATE OR REPLACE VIEW v_rejects AS SELECT 'g2' AS generation, lower(hex(mail_id)) AS mail_id, part, code, received_at, stage, detail, deterministic, size, parser_version FROM (SELECT * FROM rejects__g1 WHERE (1)
@@ -639,7 +663,7 @@ CREATE OR REPLACE VIEW v_rejects AS SELECT 'g2' AS generation, lower(hex(mail_id
     ORDER BY mail_id, part, code, received_at, parser_version, ingest_partition, ingest_offset
     LIMIT 1 BY mail_id, part, code);
 
-CREATE OR REPLACE VIEW v_mail AS SELECT 'g2' AS generation, lower(hex(mail_id)) AS mail_id, received_at, nullIf(received_from, '') AS received_from, kind, rejected, nullIf(source, '') AS source, nullIf(envelope_from, '') AS envelope_from, nullIf(envelope_to, '') AS envelope_to, nullIf(from, '') AS from, nullIf(to, '') AS to, nullIf(subject, '') AS subject, nullIf(date, '') AS date, nullIf(message_id, '') AS message_id, size, found_kind, found_part, arrayMap(key -> lower(hex(key)), found_key) AS found_key, warning_code, warning_detail, parser_version FROM (SELECT shown.* EXCEPT (received_at), earliest.received_at AS received_at FROM (
+CREATE OR REPLACE VIEW v_mail AS SELECT 'g2' AS generation, lower(hex(mail_id)) AS mail_id, received_at, nullIf(received_from, '') AS received_from, kind, rejected, nullIf(source, '') AS source, nullIf(envelope_from, '') AS envelope_from, nullIf(envelope_to, '') AS envelope_to, nullIf(from, '') AS from, nullIf(to, '') AS to, nullIf(subject, '') AS subject, nullIf(date, '') AS date, nullIf(message_id, '') AS message_id, size, found_kind, found_part, arrayMap(key -> lower(hex(key)), found_key) AS found_key, warning_code, warning_detail, parser_version, authentication, authentication_reason, nullIf(authentication_domain, '') AS authentication_domain FROM (SELECT shown.* EXCEPT (received_at), earliest.received_at AS received_at FROM (
       SELECT * FROM mail__g1 WHERE 1 ORDER BY mail_id, length(found_part) DESC, rejected ASC, parser_version DESC, kind ASC, received_at ASC, ingest_partition ASC, ingest_offset ASC LIMIT 1 BY mail_id
     ) AS shown INNER JOIN (
       SELECT mail_id, min(received_at) AS received_at FROM mail__g1 WHERE 1 GROUP BY mail_id
