@@ -30,7 +30,7 @@ import { Epochs } from './generations/epochs.ts'
 import { Erasures } from './generations/erasures.ts'
 import { expireMail } from './generations/expire-mail.ts'
 import { openForgetting } from './generations/forget.ts'
-import { activeGenerations, ProcessorLoops, type ProcessorMakers } from './generations/loops.ts'
+import { activeGenerations, loopsOf, ProcessorLoops, type ProcessorMakers } from './generations/loops.ts'
 import { createTopics, Reconciler, storeLayout } from './generations/reconcile.ts'
 import { openReplays } from './generations/replays.ts'
 import { type OwnWork, type Projected, stagesOfGeneration } from './generations/stages.ts'
@@ -143,6 +143,7 @@ async function assemble(config: Config, options: OpenOptions, closers: Closers):
   )
   const { control } = parts
   const { answers } = await ports.stores
+  if (config.KAFKA_BROKERS.length > 0 && !ports.isShared) await expectToBeAlone(parts)
 
   const observe = await openObservations(parts)
   const gaps = options.acceptGap === true ? { onGap: (gap: Gap) => acceptGap(parts, gap) } : {}
@@ -252,6 +253,36 @@ function measured(ports: Ports, meters: Meters): Ports {
 async function acceptGap({ control, logger }: Parts, gap: Gap): Promise<void> {
   await control.append(GapAccepted, { at: Date.now(), ...gap })
   logger.warn(`${new OffsetGone(gap).message.split(' Start with')[0]} It goes on without them, as was asked for.`)
+}
+
+/** Whoever ended without leaving its groups is still a member for ten seconds. */
+const ALONE_MILLISECONDS = 20_000
+
+/**
+ * On Kafka with a store or a state of its own: a second process would share the groups, and each would have a part of the
+ * answers. Throws when there is another one.
+ */
+async function expectToBeAlone({ config, log, control, stop, logger }: Parts): Promise<void> {
+  const groups = [
+    ...loopsOf(control.state, config.MAILTRAIL_TOPIC_PREFIX).map(({ group }) => group),
+    ...feedsOf(activeGenerations(control.state).map(({ generation }) => generation)).map(
+      ({ topic, owner }) => `${config.MAILTRAIL_TOPIC_PREFIX}project.${topic}.g${owner}`,
+    ),
+  ]
+  const until = performance.now() + ALONE_MILLISECONDS
+  for (let told = false; ; ) {
+    const members = await Promise.all(groups.map((group) => log.members(group)))
+    if (members.every((count) => count === 0)) return
+    if (performance.now() > until)
+      throw new CommandError(
+        `Another mailtrail works on the topics of this Kafka (prefix "${config.MAILTRAIL_TOPIC_PREFIX}"), and this one would keep tables of its own: ` +
+          'each would have a part of the answers. Set CLICKHOUSE_URL and DATABASE_URL for all of them, or another MAILTRAIL_TOPIC_PREFIX for this one.',
+      )
+    if (!told)
+      logger.warn('Waiting until no other process reads the topics: with a store of its own there can be only one.')
+    told = true
+    await sleep(500, undefined, { signal: stop.signal })
+  }
 }
 
 interface Leadership {

@@ -255,6 +255,34 @@ describe('five processes', () => {
   })
 })
 
+describe('one process on Kafka with a store of its own', () => {
+  test('answers, comes back after kill -9, and is the only one: a second would have a part of the answers', async () => {
+    const { env: all } = cluster.fresh()
+    const { KAFKA_BROKERS, SCHEMA_REGISTRY_URL, MAILTRAIL_TOPIC_PREFIX } = all as Record<string, string>
+    const env = {
+      KAFKA_BROKERS: KAFKA_BROKERS!,
+      SCHEMA_REGISTRY_URL: SCHEMA_REGISTRY_URL!,
+      MAILTRAIL_TOPIC_PREFIX: MAILTRAIL_TOPIC_PREFIX!,
+    }
+    const data = join(await tempFolder('alone'), 'data')
+    const first = await up(data, { env })
+    const { mails, truth } = makeMails(48, 200)
+    await postAll(
+      first,
+      mails.map(({ bytes }) => bytes),
+    )
+    await expectTruth(first, truth)
+    const other = join(await tempFolder('other'), 'data')
+    const refused = await mailtrail(['up', '--data', other, '--listen', '127.0.0.1:0'], { env })
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringContaining('Another mailtrail works on the topics'),
+    ])
+    await first.kill()
+    await expectTruth(await up(data, { env }), truth)
+  })
+})
+
 describe('moving house', () => {
   test('a data folder goes to Kafka with its mail, its times and its decisions, also when the copy is cut off', async () => {
     const folder = await tempFolder('moving')
