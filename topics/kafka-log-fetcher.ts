@@ -217,13 +217,18 @@ export class KafkaFetcher {
     const answers = await client.send(leader, fetchRequest(topic, wanted, maxWait, half * hungry.length))
     outage.worked()
     let came = 0
-    for (const answer of answers) {
-      const lane = turned.find(({ partition }) => partition === answer.partition)
-      if (lane === undefined || this.#lanes.get(lane.partition) !== lane) continue
-      came += answer.errorCode === errors.none ? this.#keep(lane, answer) : await this.#meet(lane, answer)
+    try {
+      for (const answer of answers) {
+        const lane = turned.find(({ partition }) => partition === answer.partition)
+        if (lane === undefined || this.#lanes.get(lane.partition) !== lane) continue
+        if (answer.errorCode === errors.none) came += this.#keep(lane, answer)
+        else await this.#meet(lane, answer)
+      }
+    } finally {
+      // Also when another partition of the same answer has a fault: what is kept is asked for by nobody else.
+      if (came > 0) changed.fire()
     }
-    if (came > 0) changed.fire()
-    else if (!isAll) await this.#room.wait(LOOK_MILLISECONDS)
+    if (came === 0 && !isAll) await this.#room.wait(LOOK_MILLISECONDS)
   }
 
   /** Takes over what came; answers its bytes. */
@@ -243,7 +248,7 @@ export class KafkaFetcher {
     return records.length
   }
 
-  async #meet(lane: Lane, { errorCode, partition }: FetchedPartition): Promise<number> {
+  async #meet(lane: Lane, { errorCode, partition }: FetchedPartition): Promise<void> {
     const { topic, onOutOfRange, changed } = this.#options
     if (errorCode !== errors.offsetOutOfRange)
       throw new Error(`topic ${topic}, partition ${partition} cannot be fetched: error ${errorCode}`)
@@ -254,7 +259,6 @@ export class KafkaFetcher {
       this.stop()
       changed.fire()
     }
-    return 0
   }
 }
 

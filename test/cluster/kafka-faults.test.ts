@@ -273,19 +273,25 @@ describe.skipIf(reason !== null)(`Kafka with faults${reason === null ? '' : ` (s
         'slow',
         Array.from({ length: 120 }, (_, j) => ({ key: `${i}-${j}`, value: incompressible(value) })),
       )
+    // What the appends held goes when the collector has come round to it.
+    let before = heldBytes()
+    for (let look = 0; look < 20; look++) {
+      await sleep(100)
+      before = Math.min(before, heldBytes())
+    }
     const stop = stopper()
     let most = 0
     let events = 0
     for await (const batch of slow.read('slow', { group: 'slow', signal: stop.signal, maxEvents: 10 })) {
       events += batch.events.length
       await sleep(100)
-      most = Math.max(most, heldBytes())
+      most = Math.max(most, heldBytes() - before)
       if (events >= 300) stop.abort()
     }
     console.log(`a reader of ${PARTITIONS} × ${bytes / 1024} KB held ${(most / 1e6).toFixed(1)} MB at most, of 72 MB`)
     expect(most).toBeGreaterThan(bytes)
-    // One batch always, however large; the answer that is just coming in; and what the collector has not come round to.
-    expect(most).toBeLessThan(72e6 / 3)
+    // One batch always, however large; and the answer that is just coming in.
+    expect(most).toBeLessThan(3 * PARTITIONS * bytes)
   })
 })
 
