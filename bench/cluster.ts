@@ -47,6 +47,7 @@ try {
     ['small', small20k()],
     ['mix', mix20k()],
   ] as const) {
+    if (process.argv.length > 2 && !process.argv.includes(name)) continue
     const seconds: number[] = []
     const peaks = new Map<string, number[]>()
     for (let round = 0; round < ROUNDS; round++) {
